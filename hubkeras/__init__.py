@@ -1,8 +1,5 @@
 """Pretrained modules in TF1 Hub format as first-class layers of Keras 3."""
 
-from hubkeras.functions.image import get_expected_image_size, get_num_image_channels
-from hubkeras.functions.loader import load
-from hubkeras.functions.module import Module
 from hubkeras.handles.cache import (
     CachedModule,
     cache_size,
@@ -16,6 +13,9 @@ from hubkeras.handles.cache import (
 from hubkeras.handles.registry import register_resolver, unregister_resolver
 from hubkeras.handles.resolver import is_available, resolve
 from hubkeras.layers.keras_layer import KerasLayer
+from hubkeras.modules.images import get_expected_image_size, get_num_image_channels
+from hubkeras.modules.loader import load
+from hubkeras.modules.module import Module
 
 __version__ = "0.1.0"
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hubkeras.functions.calls import BoundFragment, VariantFunctions
-from hubkeras.functions.graph import Ref
+from hubkeras.functions.variant_functions import BoundFragment, VariantFunctions
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import tensorflow as tf
 
-    from hubkeras.functions.module import Module
     from hubkeras.savedmodel.description import GraphVariant, VariableSpec
 
 
-def initial_values(module: Module, specs: Sequence[VariableSpec]) -> Iterator[tuple[str, tf.Tensor]]:
+def initial_values(module: Any, specs: Sequence[VariableSpec]) -> Iterator[tuple[str, tf.Tensor]]:
     """Computes the initial values of variables, one after the other, so that one may depend on those before it.
 
     Args:
@@ -30,7 +29,7 @@ def initial_values(module: Module, specs: Sequence[VariableSpec]) -> Iterator[tu
         for variant in module.description.variants:
             tensor = spec.initial_value or _assigned(variant, spec.name)
             if tensor and spec.name in variant.variables and Ref.parse(tensor).node in variant.nodes:
-                functions = VariantFunctions(variant, module.state, str(module.description.path))
+                functions = VariantFunctions(variant, module.state, str(module.description.path), module.policy)
                 bound = BoundFragment(functions, f"the initial value of variable {spec.name!r}", [tensor])
                 yield spec.name, bound(watch=False)[0]
                 break

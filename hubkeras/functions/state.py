@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import FormatError, UnsupportedError
-from hubkeras.functions import tensorflow_internals
-from hubkeras.functions.tensorflow_internals import part_on_replica, track
+from hubkeras.graphs import tensorflow_internals
+from hubkeras.graphs.tensorflow_internals import part_on_replica, track
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.functions.tensorflow_internals import decode_type_spec
+from hubkeras.graphs.tensorflow_internals import decode_type_spec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

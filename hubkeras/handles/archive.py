@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from hubkeras import config
 from hubkeras.errors import ArchiveError
+from hubkeras.handles.archive_members import FileDigest, Target
 from hubkeras.handles.inflate import BZIP2, GZIP, XZ, inflated
-from hubkeras.handles.members import FileDigest, Target
 from hubkeras.handles.tar_reader import read_tar
 from hubkeras.handles.zip_reader import read_zip
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from hubkeras import config
 from hubkeras.errors import CacheError, HandleError
+from hubkeras.handles.cache_entries import Entry, delete, describe_failure, target
 from hubkeras.handles.completeness import Marker, digests, tree_sha256, what_is_missing
-from hubkeras.handles.entries import Entry, delete, describe_failure, target
 from hubkeras.handles.handle import shown
 from hubkeras.handles.parse import parse_handle
 from hubkeras.handles.pins import SHA256, pinned
-from hubkeras.handles.work import work_directory
+from hubkeras.handles.staging import work_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

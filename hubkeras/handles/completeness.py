@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from hubkeras.handles.archive import GRAPH_FILES
-from hubkeras.handles.members import FileDigest
+from hubkeras.handles.archive_members import FileDigest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hubkeras.handles.members import FileDigest
+    from hubkeras.handles.archive_members import FileDigest
     from hubkeras.handles.progress import Meter
 
 

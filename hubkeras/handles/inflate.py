@@ -8,7 +8,7 @@ import zlib
 from typing import TYPE_CHECKING, Protocol
 
 from hubkeras.errors import ArchiveError
-from hubkeras.handles.members import too_much
+from hubkeras.handles.archive_members import too_much
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

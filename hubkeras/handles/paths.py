@@ -14,7 +14,7 @@ from urllib.request import url2pathname
 from hubkeras import config
 from hubkeras.errors import ArchiveError, DownloadError, HandleError, MissingFileError, OfflineError
 from hubkeras.handles.archive import GRAPH_FILES, SUFFIXES, extract
-from hubkeras.handles.entries import Entry
+from hubkeras.handles.cache_entries import Entry
 from hubkeras.handles.handle import FORMS, Fetched, Handle, Source
 from hubkeras.handles.known_pairs import nearest
 

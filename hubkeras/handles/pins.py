@@ -7,8 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from hubkeras.errors import CacheError
+from hubkeras.handles.cache_entries import Entry
 from hubkeras.handles.completeness import Marker, digests, tree_sha256
-from hubkeras.handles.entries import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 from hubkeras import config
-from hubkeras.handles.entries import find
-from hubkeras.handles.keep import kept
+from hubkeras.handles.cache_entries import find
+from hubkeras.handles.fetching import kept
 from hubkeras.handles.parse import parse_handle
 from hubkeras.handles.registry import find_resolver
 

@@ -10,7 +10,7 @@ import tarfile
 from typing import TYPE_CHECKING
 
 from hubkeras.errors import ArchiveError
-from hubkeras.handles.members import Member, refused
+from hubkeras.handles.archive_members import Member, refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from hubkeras.errors import ArchiveError
-from hubkeras.handles.members import Member, refused, too_much
+from hubkeras.handles.archive_members import Member, refused, too_much
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

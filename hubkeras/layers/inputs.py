@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from hubkeras.errors import InputError
-from hubkeras.functions.inputs import by_name, convert
+from hubkeras.modules.inputs import by_name, convert
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -11,10 +11,7 @@ import keras
 import tensorflow as tf
 
 from hubkeras.errors import HubKerasError, LayerError, UnsupportedError
-from hubkeras.functions.loader import load
-from hubkeras.functions.mode import in_mode
-from hubkeras.functions.module import Module
-from hubkeras.functions.tf2 import LoadedObject
+from hubkeras.functions.smart_cond import in_mode
 from hubkeras.layers.inputs import check_symbolic, fit_floats, from_python
 from hubkeras.layers.keras_internals import shared_objects
 from hubkeras.layers.output_shapes import (
@@ -36,9 +33,12 @@ from hubkeras.layers.restoring import (
 )
 from hubkeras.layers.scope import require_scope
 from hubkeras.layers.sharing import SharingLayer
-from hubkeras.layers.stand_in import describe, placeholders, symbolic
+from hubkeras.layers.symbolic_stand_ins import describe, placeholders, symbolic
 from hubkeras.layers.targets import ModuleTarget, ObjectTarget, spec_of
 from hubkeras.layers.weights import load_values, store_values
+from hubkeras.modules.loader import load
+from hubkeras.modules.module import Module
+from hubkeras.modules.tf2_objects import LoadedObject
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

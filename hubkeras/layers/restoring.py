@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import HandleError, LayerError
-from hubkeras.functions.export import write_graphs
-from hubkeras.functions.loader import load
-from hubkeras.functions.module import Module
 from hubkeras.functions.state import State
-from hubkeras.functions.tensorflow_internals import stand_for
-from hubkeras.functions.tf2 import LoadedObject, load_tf2
+from hubkeras.graphs.first_look import scan
+from hubkeras.graphs.op_policy import OpPolicy
+from hubkeras.graphs.tensorflow_internals import stand_for
 from hubkeras.handles.resolver import is_available
 from hubkeras.layers.config import read_config
 from hubkeras.layers.keras_internals import in_safe_mode, shared_objects
 from hubkeras.layers.targets import ModuleTarget, ObjectTarget
+from hubkeras.modules.export import write_graphs
+from hubkeras.modules.loader import load
+from hubkeras.modules.module import Module
+from hubkeras.modules.tf2_objects import LoadedObject, load_tf2
 from hubkeras.savedmodel.reader import read_module
-from hubkeras.savedmodel.safety import scan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -201,7 +202,8 @@ def _attach(layer: Any, description: ModuleDescription) -> None:
             expected=f"a module with variable {missing[0]!r}",
             received=f"{len(description.variables)} variables",
         )
-    module = Module(description, layer._state, frozenset(spec.tags), frozenset(spec.train_tags))
+    policy = OpPolicy.of(safe_mode=layer._safe_mode is not False, allow_ops=layer._allow_ops if layer._trusted else ())
+    module = Module(description, layer._state, frozenset(spec.tags), frozenset(spec.train_tags), policy)
     take(layer, ModuleTarget(module, spec.signature, spec.output_key, spec.output_key is None))
 
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import keras
 
 from hubkeras.errors import LayerError, OutputError, SignatureError
-from hubkeras.functions.inputs import by_name, convert
 from hubkeras.functions.tensor_info import input_infos, output_infos
-from hubkeras.functions.tf2 import LoadedObject, infos_of, takes_training
 from hubkeras.layers.spec import LayerSpec
+from hubkeras.modules.inputs import by_name, convert
+from hubkeras.modules.tf2_objects import LoadedObject, infos_of, takes_training
 from hubkeras.savedmodel.description import VariableSpec
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     import tensorflow as tf
 
-    from hubkeras.functions.module import Module
     from hubkeras.functions.tensor_info import ParsedTensorInfo
+    from hubkeras.modules.module import Module
 
 
 class Target(Protocol):

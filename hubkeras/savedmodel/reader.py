@@ -42,7 +42,7 @@ def read_module(path: str | PathLike[str], *, with_values: bool = True) -> Modul
 
     The directory is checked as far as that is possible without running anything: every file that the graphs need is
     there and whole, and the checkpoint has every variable in its shape and dtype. Whether the graphs are safe to run
-    is another question: see `hubkeras.savedmodel.safety`.
+    is another question: see `hubkeras.graphs.first_look`.
 
     Args:
         path: The directory.

@@ -55,8 +55,8 @@ def together(count, handle, *, apart):
 
 
 def kill(rounds, handle):
+    from hubkeras.handles.cache_entries import Entry
     from hubkeras.handles.completeness import what_is_missing
-    from hubkeras.handles.entries import Entry
     from hubkeras.handles.resolver import resolve
 
     cache = Path(os.environ["TFHUB_CACHE_DIR"])

@@ -20,7 +20,7 @@ from hubkeras.handles.cache import (
     unpin,
     verify_cached,
 )
-from hubkeras.handles.entries import Entry
+from hubkeras.handles.cache_entries import Entry
 from hubkeras.handles.resolver import is_available, resolve
 
 NNLM = "https://tfhub.dev/google/nnlm-en-dim128/1"

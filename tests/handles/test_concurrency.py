@@ -18,7 +18,7 @@ from handles.hosts import Reply
 from handles.samples import FILES, contents, make_module, make_tar
 from hubkeras.errors import CacheError
 from hubkeras.handles.cache import cached_modules
-from hubkeras.handles.entries import Entry
+from hubkeras.handles.cache_entries import Entry
 from hubkeras.handles.resolver import resolve
 
 HERE = Path(__file__).parent

@@ -12,7 +12,7 @@ import pytest
 from handles.hosts import Reply
 from handles.samples import FILES, contents, make_tar, make_zip
 from hubkeras.errors import ArchiveError, DownloadError, HubKerasError, OfflineError
-from hubkeras.handles.entries import Entry
+from hubkeras.handles.cache_entries import Entry
 from hubkeras.handles.resolver import is_available, resolve
 
 ARCHIVE = make_tar()

@@ -10,7 +10,7 @@ import pytest
 from handles.hosts import Reply
 from handles.samples import FILES, contents, make_module, make_tar
 from hubkeras.errors import ArchiveError, DownloadError, HandleError, OfflineError
-from hubkeras.handles.entries import Entry
+from hubkeras.handles.cache_entries import Entry
 from hubkeras.handles.resolver import is_available, resolve
 
 tf = pytest.importorskip("tensorflow")
@@ -83,7 +83,7 @@ UNCOMPRESSED = """
 import sys
 sys.path.insert(0, {here!r})
 import child
-from hubkeras.handles.entries import Entry
+from hubkeras.handles.cache_entries import Entry
 from hubkeras.handles.resolver import resolve
 print(resolve(sys.argv[1]))
 """

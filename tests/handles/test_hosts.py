@@ -11,7 +11,7 @@ import pytest
 from handles.hosts import Reply
 from handles.samples import FILES, contents, make_module, make_tar
 from hubkeras.errors import DownloadError
-from hubkeras.handles.entries import Entry
+from hubkeras.handles.cache_entries import Entry
 from hubkeras.handles.resolver import is_available, resolve
 
 ARCHIVE = make_tar()

@@ -10,7 +10,7 @@ import pytest
 
 from handles.hosts import Reply
 from handles.samples import FILES, contents, make_tar
-from hubkeras.handles.entries import Entry
+from hubkeras.handles.cache_entries import Entry
 from hubkeras.handles.resolver import is_available, resolve
 
 pytestmark = pytest.mark.skipif(

@@ -7,7 +7,7 @@ import pytest
 
 from handles.samples import FILES, contents, make_module, make_tar, make_zip
 from hubkeras.errors import ArchiveError, HandleError, HubKerasError, MissingFileError
-from hubkeras.handles.entries import Entry
+from hubkeras.handles.cache_entries import Entry
 from hubkeras.handles.known_pairs import PAIRS
 from hubkeras.handles.parse import parse_handle
 from hubkeras.handles.resolver import is_available, resolve

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from tensorflow.core.framework import node_def_pb2
 
-from hubkeras.functions.graph import PLACEHOLDERS, Ref
-from hubkeras.functions.tensorflow_internals import op_def
+from hubkeras.graphs.pruning import PLACEHOLDERS
+from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -10,7 +10,7 @@ import tensorflow as tf
 from hubkeras.errors import InputError
 
 if TYPE_CHECKING:
-    from hubkeras.functions.module import Module
+    from hubkeras.modules.module import Module
 
 
 class SignatureCallable:

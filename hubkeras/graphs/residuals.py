@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tensorflow as tf
 from tensorflow.core.framework import graph_pb2, node_def_pb2, types_pb2
 
-from hubkeras.functions.rewrite import STATE
-from hubkeras.functions.tensorflow_internals import never_differentiable, op_def
+from hubkeras.graphs.state_arguments import STATE
+from hubkeras.graphs.tensorflow_internals import never_differentiable, op_def
 from hubkeras.savedmodel.graph import tensor_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hubkeras.functions.fragment import Fragment
+    from hubkeras.graphs.cutting import Fragment
 
 STASH = "hubkeras_stash"
 _GRADIENT = "HubKerasStashedRows"

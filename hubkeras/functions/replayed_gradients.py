@@ -25,24 +25,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tensorflow as tf
 
 from hubkeras.errors import UnsupportedError
-from hubkeras.functions.build import adopt, import_fragment, wrap
-from hubkeras.functions.control_flow import import_with_contexts
-from hubkeras.functions.graph import Ref, prune
-from hubkeras.functions.library import Library, inline_calls, rename_functions
-from hubkeras.functions.randomness import SEED, make_replayable
-from hubkeras.functions.rewrite import INPUT, STATE
-from hubkeras.functions.stash import STASH, cannot_repeat, stash, take_rows
-from hubkeras.functions.tensorflow_internals import (
+from hubkeras.functions.building import adopt, import_fragment, wrap
+from hubkeras.graphs.control_flow import import_with_contexts
+from hubkeras.graphs.function_library import Library, inline_calls, rename_functions
+from hubkeras.graphs.pruning import prune
+from hubkeras.graphs.random_seeds import SEED, make_replayable
+from hubkeras.graphs.residuals import STASH, cannot_repeat, stash, take_rows
+from hubkeras.graphs.state_arguments import INPUT, STATE
+from hubkeras.graphs.tensorflow_internals import (
     ANONYMOUS_NAME,
     control_flow_v1,
     set_gradient,
 )
 from hubkeras.savedmodel.graph import tensor_name
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hubkeras.functions.fragment import Fragment
+    from hubkeras.graphs.cutting import Fragment
 
 Tensors = list[tf.Tensor]
 _NO_SECOND_DERIVATIVES = (

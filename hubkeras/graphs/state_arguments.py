@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tensorflow.core.framework import node_def_pb2, types_pb2
 
 from hubkeras.errors import UnsupportedError
-from hubkeras.functions.graph import PLACEHOLDERS, Ref
-from hubkeras.functions.tensorflow_internals import op_def
+from hubkeras.graphs.pruning import PLACEHOLDERS
+from hubkeras.graphs.tensorflow_internals import op_def
 from hubkeras.savedmodel.graph import tensor_name
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -11,17 +11,18 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.core.framework import graph_pb2
 
 from hubkeras.errors import FormatError, MissingOpError
-from hubkeras.functions.control_flow import CONTROL_FLOW, ContextTree, alive_after
-from hubkeras.functions.garbage import paused_collection
-from hubkeras.functions.gathers import gather_from_variables
-from hubkeras.functions.graph import PLACEHOLDERS, Pruned, Ref, prune
-from hubkeras.functions.library import Library, inline_calls, rename_functions
-from hubkeras.functions.lost_gradients import mark_lost_gradients
-from hubkeras.functions.merging import merge_equal
-from hubkeras.functions.packages import how_to_register
-from hubkeras.functions.rewrite import INPUT, STATE, VARIABLES, changes_state, is_state, rewrite, uses_of_state
-from hubkeras.functions.tensorflow_internals import op_def
+from hubkeras.graphs.common_subexpressions import merge_equal
+from hubkeras.graphs.control_flow import CONTROL_FLOW, ContextTree, alive_after
+from hubkeras.graphs.function_library import Library, inline_calls, rename_functions
+from hubkeras.graphs.gc_pause import paused_collection
+from hubkeras.graphs.lost_gradients import mark_lost_gradients
+from hubkeras.graphs.op_packages import how_to_register
+from hubkeras.graphs.pruning import PLACEHOLDERS, Pruned, prune
+from hubkeras.graphs.row_gathers import gather_from_variables
+from hubkeras.graphs.state_arguments import INPUT, STATE, VARIABLES, changes_state, is_state, rewrite, uses_of_state
+from hubkeras.graphs.tensorflow_internals import op_def
 from hubkeras.savedmodel.graph import tensor_name
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence

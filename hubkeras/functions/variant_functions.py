@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import SignatureError, UnsupportedError
-from hubkeras.functions.build import build
-from hubkeras.functions.fragment import VariantGraph
-from hubkeras.functions.graph import Ref
-from hubkeras.functions.replay import build_replayed
+from hubkeras.functions.building import build
+from hubkeras.functions.replayed_gradients import build_replayed
 from hubkeras.functions.state import replica
 from hubkeras.functions.tensor_info import flatten_all, input_infos, output_infos, pack_all
-from hubkeras.functions.tensorflow_internals import BUILDING, note_access, xla_compiles
+from hubkeras.graphs.cutting import VariantGraph
+from hubkeras.graphs.tensorflow_internals import BUILDING, note_access, xla_compiles
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from hubkeras.functions.fragment import Fragment
     from hubkeras.functions.state import State
+    from hubkeras.graphs.cutting import Fragment
+    from hubkeras.graphs.op_policy import OpPolicy
     from hubkeras.savedmodel.description import GraphVariant, SignatureSpec
 
 _LOOPS = frozenset({"While", "StatelessWhile"})
@@ -143,10 +144,11 @@ class VariantFunctions:
         variant: The variant.
         state: The module's state.
         module: What the module is called in messages.
+        policy: What its graphs may do.
     """
 
-    def __init__(self, variant: GraphVariant, state: State, module: str) -> None:
-        self.graph, self.state = VariantGraph(variant, module), state
+    def __init__(self, variant: GraphVariant, state: State, module: str, policy: OpPolicy) -> None:
+        self.graph, self.state, self.policy = VariantGraph(variant, module), state, policy
         self._signatures: dict[tuple[str, tuple[str, ...], bool], SignatureFunction] = {}
 
     @property

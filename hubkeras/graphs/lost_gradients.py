@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from hubkeras.errors import UnsupportedError
-from hubkeras.functions.tensorflow_internals import has_gradient, set_gradient
+from hubkeras.graphs.tensorflow_internals import has_gradient, set_gradient
 
 _LOST = "HubKerasLostGradient"
 _NUMBERED = b"CustomGradient-"

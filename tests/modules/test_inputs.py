@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from hubkeras.errors import InputError
-from hubkeras.functions.inputs import by_name, convert
 from hubkeras.functions.tensor_info import ParsedTensorInfo
+from hubkeras.modules.inputs import by_name, convert
 from hubkeras.savedmodel.description import TensorInfo
 
 

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tensorflow as tf
 
 from hubkeras.errors import AttachmentError, OutputError, SignatureError, TagsError
-from hubkeras.functions.calls import VariantFunctions
-from hubkeras.functions.export import export_module
-from hubkeras.functions.inputs import by_name, convert
-from hubkeras.functions.mode import in_mode
-from hubkeras.functions.signatures import Signatures
+from hubkeras.functions.smart_cond import in_mode
 from hubkeras.functions.state import parts_of
 from hubkeras.functions.tensor_info import ParsedTensorInfo, input_infos, output_infos
-from hubkeras.functions.tensorflow_internals import BUILDING
+from hubkeras.functions.variant_functions import VariantFunctions
+from hubkeras.graphs.tensorflow_internals import BUILDING
+from hubkeras.modules.export import export_module
+from hubkeras.modules.inputs import by_name, convert
+from hubkeras.modules.signatures import Signatures
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from hubkeras.functions.state import State
+    from hubkeras.graphs.op_policy import OpPolicy
     from hubkeras.savedmodel.description import GraphVariant, ModuleDescription, Tags
 
 M = TypeVar("M")
@@ -42,6 +43,7 @@ class Module(tf.Module):
         state: Its variables, tables and assets.
         tags: The graph variant for inference.
         train_tags: The graph variant for training.
+        policy: What its graphs may do.
 
     Example:
         >>> import hubkeras
@@ -49,9 +51,11 @@ class Module(tf.Module):
         >>> embed(["a list", "of sentences"])  # doctest: +SKIP
     """
 
-    def __init__(self, description: ModuleDescription, state: State, tags: Tags, train_tags: Tags) -> None:
+    def __init__(
+        self, description: ModuleDescription, state: State, tags: Tags, train_tags: Tags, policy: OpPolicy
+    ) -> None:
         super().__init__(name="module")
-        self._description, self._state = description, state
+        self._description, self._state, self._policy = description, state, policy
         self._by_tags: UserDict[Tags, VariantFunctions] = UserDict()  # a dict would be taken for state
         self._tags, self._train_tags = tags, train_tags
 
@@ -143,6 +147,11 @@ class Module(tf.Module):
         """Every variable, table and asset, of all variants."""
         return self._state
 
+    @property
+    def policy(self) -> OpPolicy:
+        """What the module's graphs may do."""
+        return self._policy
+
     def variant(self, training: bool = False) -> VariantFunctions:
         """Returns the functions of the graph variant for inference or training."""
         tags = self._train_tags if training else self._tags
@@ -150,7 +159,9 @@ class Module(tf.Module):
             variant = choose_variant(self._description, tags)
             with BUILDING:
                 if tags not in self._by_tags:  # another thread may have been first
-                    self._by_tags[tags] = VariantFunctions(variant, self._state, str(self._description.path))
+                    self._by_tags[tags] = VariantFunctions(
+                        variant, self._state, str(self._description.path), self._policy
+                    )
         return self._by_tags[tags]
 
     def signature_name(self, signature: str | None, tags: Iterable[str] | None = None) -> str:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.core.framework import attr_value_pb2, node_def_pb2
 
 from hubkeras.errors import FormatError
-from hubkeras.functions.graph import Ref
-from hubkeras.functions.tensorflow_internals import op_def
+from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.functions.garbage import paused_collection
-from hubkeras.functions.lost_gradients import refuse_lost_gradients
-from hubkeras.functions.rewrite import INPUT, STATE
-from hubkeras.functions.tensorflow_internals import copy_handle_data, wrap_function
+from hubkeras.graphs.gc_pause import paused_collection
+from hubkeras.graphs.lost_gradients import refuse_lost_gradients
+from hubkeras.graphs.state_arguments import INPUT, STATE
+from hubkeras.graphs.tensorflow_internals import copy_handle_data, wrap_function
 from hubkeras.savedmodel.graph import tensor_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from hubkeras.functions.fragment import Fragment
+    from hubkeras.graphs.cutting import Fragment
 
 Tensors = list[tf.Tensor]
 

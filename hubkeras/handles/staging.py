@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from hubkeras import config
 from hubkeras.config import LOGGER
 from hubkeras.errors import CacheError
-from hubkeras.handles.entries import Entry, delete
+from hubkeras.handles.cache_entries import Entry, delete
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

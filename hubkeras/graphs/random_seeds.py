@@ -14,10 +14,10 @@ import numpy as np
 from tensorflow.core.framework import graph_pb2, node_def_pb2, types_pb2
 from tensorflow.python.framework import tensor_util
 
-from hubkeras.functions.graph import Ref
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from hubkeras.functions.fragment import Fragment
+    from hubkeras.graphs.cutting import Fragment
 
 SEED = "hubkeras_seed:0"
 

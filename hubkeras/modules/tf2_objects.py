@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import OutputError, SignatureError, TagsError, UnsupportedError
-from hubkeras.functions.inputs import by_name, convert
 from hubkeras.functions.tensor_info import ParsedTensorInfo
+from hubkeras.modules.inputs import by_name, convert
 from hubkeras.savedmodel.description import TensorInfo
 
 if TYPE_CHECKING:

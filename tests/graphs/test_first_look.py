@@ -3,11 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from hubkeras.errors import UnsafeModuleError
-from hubkeras.savedmodel.forbidden_ops import is_forbidden
-from hubkeras.savedmodel.reader import read_module
-from hubkeras.savedmodel.safety import scan
 from savedmodel.builder import (
     const,
     dense_graph,
@@ -23,6 +18,11 @@ from savedmodel.builder import (
     variable_def,
     write_module,
 )
+
+from hubkeras.errors import UnsafeModuleError
+from hubkeras.graphs.first_look import scan
+from hubkeras.graphs.forbidden_ops import is_forbidden
+from hubkeras.savedmodel.reader import read_module
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "modules"
 WRITE = [const("path", "/tmp/x"), const("content", "x"), node("write", "WriteFile", "path", "content")]

@@ -12,9 +12,9 @@ import tensorflow as tf
 from tensorflow.core.framework import node_def_pb2, types_pb2
 from tensorflow.core.protobuf import control_flow_pb2
 
-from hubkeras.functions.graph import Ref
-from hubkeras.functions.lost_gradients import refuse_lost_gradients
+from hubkeras.graphs.lost_gradients import refuse_lost_gradients
 from hubkeras.savedmodel.graph import tensor_name
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

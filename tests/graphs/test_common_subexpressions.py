@@ -5,7 +5,7 @@ from __future__ import annotations
 from tensorflow.core.framework import graph_pb2, types_pb2
 from tensorflow.python.framework import tensor_util
 
-from hubkeras.functions.merging import merge_equal
+from hubkeras.graphs.common_subexpressions import merge_equal
 
 
 def graph(*nodes):

@@ -2,36 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
 PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
-
-
-class Ref(NamedTuple):
-    """An input of a node, parsed: output `index` of `node`, or a control edge from it where `index` is None."""
-
-    node: str
-    index: int | None  # pyright: ignore[reportIncompatibleMethodOverride]
-
-    @staticmethod
-    @lru_cache(maxsize=1 << 16)
-    def parse(text: str) -> Ref:
-        """Parses "node", "node:2" or "^node"."""
-        if text.startswith("^"):
-            return Ref(text[1:], None)
-        node, colon, index = text.rpartition(":")
-        if colon and index.isdigit():
-            return Ref(node, int(index))
-        return Ref(text, 0)
-
-    def __str__(self) -> str:
-        if self.index is None:
-            return f"^{self.node}"
-        return f"{self.node}:{self.index}" if self.index else self.node
 
 
 class Pruned(NamedTuple):

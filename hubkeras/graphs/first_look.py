@@ -12,8 +12,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import UnsafeModuleError
+from hubkeras.graphs.forbidden_ops import FILE_NAME_INPUTS, PRINT_TO_STREAM, is_forbidden, is_suspect
 from hubkeras.savedmodel.collection_defs import TABLE_INITIALIZERS, node_names
-from hubkeras.savedmodel.forbidden_ops import FILE_NAME_INPUTS, PRINT_TO_STREAM, is_forbidden, is_suspect
 from hubkeras.savedmodel.graph import Graph, attribute, index_graph, op_name, tensor_name
 
 if TYPE_CHECKING:

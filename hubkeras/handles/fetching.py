@@ -8,13 +8,13 @@ from hubkeras import config
 from hubkeras.config import LOGGER
 from hubkeras.errors import CacheError, DownloadError, HubKerasError, OfflineError
 from hubkeras.handles.archive import module_root
+from hubkeras.handles.cache_entries import Entry, describe, describe_failure, find, link, publish, sync_tree
 from hubkeras.handles.completeness import Marker, tree_sha256
-from hubkeras.handles.entries import Entry, describe, describe_failure, find, link, publish, sync_tree
 from hubkeras.handles.handle import Fetched, Handle, shown
 from hubkeras.handles.paths import find_remotely
 from hubkeras.handles.pins import check_pin
 from hubkeras.handles.progress import metered
-from hubkeras.handles.work import collect_litter, turn, work_directory
+from hubkeras.handles.staging import collect_litter, turn, work_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable

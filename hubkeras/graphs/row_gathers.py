@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from tensorflow.core.framework import node_def_pb2, types_pb2
 from tensorflow.python.framework import tensor_util
 
-from hubkeras.functions.graph import Ref
 from hubkeras.savedmodel.graph import tensor_name
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

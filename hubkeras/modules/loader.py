@@ -6,14 +6,15 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import TagsError
-from hubkeras.functions.garbage import paused_collection
 from hubkeras.functions.initial_values import initial_values
-from hubkeras.functions.module import Module, choose_variant
 from hubkeras.functions.state import State, restore
-from hubkeras.functions.tf2 import load_tf2
+from hubkeras.graphs.first_look import scan
+from hubkeras.graphs.gc_pause import paused_collection
+from hubkeras.graphs.op_policy import OpPolicy
 from hubkeras.handles.resolver import resolve
+from hubkeras.modules.module import Module, choose_variant
+from hubkeras.modules.tf2_objects import load_tf2
 from hubkeras.savedmodel.reader import read_module
-from hubkeras.savedmodel.safety import scan
 
 if TYPE_CHECKING:
     import os
@@ -67,17 +68,20 @@ def load(
             scan(description, allow_ops)
         if description.format == "tf2":
             return load_tf2(description, tags, options)
-        return make_module(description, tags, train_tags)
+        return make_module(description, OpPolicy.of(safe_mode=safe_mode, allow_ops=allow_ops), tags, train_tags)
 
 
 def make_module(
-    description: ModuleDescription, tags: Iterable[str] | None = None, train_tags: Iterable[str] | None = None
+    description: ModuleDescription,
+    policy: OpPolicy,
+    tags: Iterable[str] | None = None,
+    train_tags: Iterable[str] | None = None,
 ) -> Module:
     """Makes a module from its description, with the values of its checkpoint."""
     infer, train = choose_tags(description, tags, train_tags)
     specs = variable_specs(description, infer, train)
     values = restore(description, specs.values())
-    module = Module(description, State({n: s for n, s in specs.items() if n in values}, values), infer, train)
+    module = Module(description, State({n: s for n, s in specs.items() if n in values}, values), infer, train, policy)
     for name, value in initial_values(module, [s for n, s in specs.items() if n not in values]):
         module.state.add(specs[name], value)
     return module

@@ -1,0 +1,1 @@
+"""A graph made into the graph that a call runs, and judged."""

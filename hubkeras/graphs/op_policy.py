@@ -1,0 +1,29 @@
+"""What a user lets the graphs of a module do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+@dataclass(frozen=True)
+class OpPolicy:
+    """How far the list of allowed ops binds a module; checks of structure bind every module.
+
+    Example:
+        >>> OpPolicy.of(safe_mode=True, allow_ops=["ReadFile"]).extra_ops
+        frozenset({'ReadFile'})
+    """
+
+    safe_mode: bool = True
+    """Whether ops that are not on the list are refused."""
+    extra_ops: frozenset[str] = frozenset()
+    """Ops that are allowed besides, whatever they do."""
+
+    @staticmethod
+    def of(*, safe_mode: bool, allow_ops: Collection[str]) -> OpPolicy:
+        """Makes the policy of the arguments `safe_mode` and `allow_ops`."""
+        return OpPolicy(safe_mode, frozenset(allow_ops))

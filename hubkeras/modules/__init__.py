@@ -1,0 +1,1 @@
+"""What `hubkeras.load` returns."""
