@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
+from tensorflow.core.framework import op_def_pb2
 from tensorflow.core.protobuf import struct_pb2
+from tensorflow.python.client import pywrap_tf_session
 from tensorflow.python.eager import context
 from tensorflow.python.framework import kernels, op_def_registry, ops
 from tensorflow.python.ops import control_flow_util, handle_data_util, resource_variable_ops
@@ -31,6 +33,12 @@ BUILDING = threading.RLock()
 def op_def(op: str) -> Any | None:
     """Returns the OpDef of a registered op type, or None."""
     return op_def_registry.get(op)
+
+
+def registered_ops() -> list[Any]:
+    """Returns the OpDefs of all op types that this process knows."""
+    ops_: Any = op_def_pb2.OpList.FromString(pywrap_tf_session.TF_GetBuffer(pywrap_tf_session.TF_GetAllOpList()))
+    return list(ops_.op)
 
 
 def copy_handle_data(source: tf.Tensor, target: tf.Tensor) -> None:
