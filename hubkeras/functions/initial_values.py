@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.functions.variant_functions import BoundFragment, VariantFunctions
+from hubkeras.functions.variant_functions import BoundSubgraph, VariantFunctions
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def initial_values(module: Any, specs: Sequence[VariableSpec]) -> Iterator[tuple
             tensor = spec.initial_value or _assigned(variant, spec.name)
             if tensor and spec.name in variant.variables and Ref.parse(tensor).node in variant.nodes:
                 functions = VariantFunctions(variant, module.state, str(module.description.path), module.policy)
-                bound = BoundFragment(functions, f"the initial value of variable {spec.name!r}", [tensor])
+                bound = BoundSubgraph(functions, f"the initial value of variable {spec.name!r}", [tensor])
                 yield spec.name, bound(watch=False)[0]
                 break
 

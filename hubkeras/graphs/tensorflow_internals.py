@@ -46,6 +46,15 @@ def copy_handle_data(source: tf.Tensor, target: tf.Tensor) -> None:
     handle_data_util.copy_handle_data(source, target)
 
 
+def handle_spec(handle: tf.Tensor) -> tf.TensorSpec | None:
+    """Returns what a variable's handle points to, None for other state."""
+    data = getattr(handle, "_handle_data", None)
+    if handle.dtype != tf.resource or data is None or not data.is_set or not data.shape_and_type:
+        return None
+    first = data.shape_and_type[0]
+    return tf.TensorSpec(tf.TensorShape(first.shape), tf.as_dtype(first.dtype))
+
+
 def make_variable(value: tf.Tensor, name: str, trainable: bool) -> tf.Variable:
     """Makes a variable.
 
