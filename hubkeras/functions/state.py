@@ -9,7 +9,7 @@ import tensorflow as tf
 from hubkeras.errors import FormatError
 from hubkeras.functions.resources import AssetPath
 from hubkeras.graphs import tensorflow_internals
-from hubkeras.graphs.tensorflow_internals import BUILDING, part_on_replica
+from hubkeras.graphs.tensorflow_internals import BUILDING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -100,7 +100,12 @@ def _stays_on_cpu(dtype: tf.DType) -> bool:
 
 def replica(variable: tf.Variable) -> tf.Variable:
     """Returns the part of a variable that belongs to the replica which is running; outside of replicas, the first."""
-    return part_on_replica(variable) if is_distributed(variable) else variable
+    if not is_distributed(variable):
+        return variable
+    parts = variable.distribute_strategy.experimental_local_results(variable)  # pyright: ignore[reportAttributeAccessIssue]
+    context = tf.distribute.get_replica_context()
+    # Replicas are numbered through all workers, and each worker has as many of them.
+    return parts[context.replica_id_in_sync_group % len(parts) if context is not None else 0]
 
 
 def is_distributed(variable: tf.Variable) -> bool:
