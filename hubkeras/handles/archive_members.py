@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from hubkeras.config import ArchiveLimits
 
+MARKER = ".hubkeras.json"
+"""The file in which the cache notes what it fetched (see `completeness`)."""
+
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _WINDOWS_DEVICE = re.compile(r"^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?$", re.IGNORECASE)
 _LONGEST_COMPONENT = 255
@@ -76,6 +79,8 @@ class Target:
             if member.is_directory:
                 return
             raise refused(member.name, "a file with an empty name")
+        if MARKER in map(_folded, parts):
+            return  # a marker that an archive brings along would vouch for the archive itself
         self._claim(member, parts)
         path = self.root.joinpath(*parts)
         if member.is_directory:

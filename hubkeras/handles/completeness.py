@@ -13,13 +13,11 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from hubkeras.handles.archive import GRAPH_FILES
-from hubkeras.handles.archive_members import FileDigest
+from hubkeras.handles.archive_members import MARKER, FileDigest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
-
-MARKER = ".hubkeras.json"
 
 _NEEDS = {"variables": (b"VarHandleOp", b"VariableV2", b"RestoreV2"), "assets": (b"asset_filepaths",)}
 _PIECE = 1 << 20

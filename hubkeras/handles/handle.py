@@ -46,6 +46,11 @@ class Handle:
         return (self.text,)
 
     @property
+    def pin_names(self) -> tuple[str, ...]:
+        """Texts under which a pin of this module may stand. They must not depend on what the module holds today."""
+        return self.names
+
+    @property
     def sources(self) -> tuple[Source, ...]:
         """Where it can be had from, to be tried in this order."""
         return ()

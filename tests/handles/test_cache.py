@@ -1,6 +1,5 @@
 """The cache as people see it: where it is, what it holds, what they can do with it."""
 
-import hashlib
 import logging
 import subprocess
 import sys
@@ -10,14 +9,12 @@ import pytest
 
 from handles.samples import FILES, contents, make_module, make_tar
 from hubkeras import config
-from hubkeras.errors import CacheError, HandleError
+from hubkeras.errors import CacheError
 from hubkeras.handles.cache import (
     cache_size,
     cached_modules,
     pin,
-    pinned_sha256,
     remove_cached,
-    unpin,
     verify_cached,
 )
 from hubkeras.handles.cache_entries import Entry
@@ -135,43 +132,6 @@ def test_module_that_is_not_there(function):
         function(NNLM)
 
 
-def test_pin_holds_against_another_download(module, host, cache):
-    """The module in the cache is pinned, then the server serves another one."""
-    first = resolve(module)
-    value = pin(module)
-    assert value == cached_modules()[0].sha256 == pinned_sha256(module)
-    remove_cached(module)
-    host.replies["/model/1"] = make_tar(OTHER)
-    with pytest.raises(CacheError, match=f"not the one that was pinned.*{value}"):
-        resolve(module)
-    assert cached_modules() == []
-    host.replies["/model/1"] = make_tar(FILES, packing="bz2")
-    assert resolve(module) == first
-    unpin(module)
-    assert pinned_sha256(module) == ""
-
-
-def test_pin_before_the_download(module, host):
-    """By the sha256 of the archive, or of the files; in any spelling of the handle."""
-    archive = make_tar()
-    pin(module, hashlib.sha256(archive).hexdigest().upper())
-    assert contents(resolve(module)) == FILES
-    remove_cached(module)
-    host.replies["/model/1"] = make_tar(OTHER)
-    with pytest.raises(CacheError, match="pinned"):
-        resolve(module)
-
-
-def test_pin_holds_for_entries_of_tensorflow_hub(cache):
-    """Their files are read."""
-    make_module(Entry.of(cache, NNLM).directory)
-    value = pin("google/nnlm/tensorFlow1/en-dim128/1")
-    assert resolve(NNLM)
-    pin(NNLM, "0" * 64)
-    with pytest.raises(CacheError, match=value):
-        resolve(NNLM)
-
-
 def test_sha256_of_files_can_be_made_with_plain_tools(module):
     """As the documentation says."""
     directory = resolve(module)
@@ -182,19 +142,6 @@ def test_sha256_of_files_can_be_made_with_plain_tools(module):
     if result.returncode or sys.platform != "linux":
         pytest.skip("no GNU find here")
     assert result.stdout.split()[0] == cached_modules()[0].sha256
-
-
-@pytest.mark.parametrize("value", ["", "abc", "g" * 64])
-def test_pin_to_what_is_no_sha256(value):
-    """Is refused."""
-    with pytest.raises(HandleError, match="64 hexadecimal"):
-        pin(NNLM, value)
-
-
-def test_directories_cannot_be_pinned(tmp_path):
-    """They are used where they lie."""
-    with pytest.raises(HandleError, match="where it lies"):
-        pin(make_module(tmp_path / "m"))
 
 
 def test_sha256_of_a_download_is_logged(module, caplog):
