@@ -101,7 +101,7 @@ def checks_certificates() -> bool:
 
 def timeout() -> float:
     """Returns the seconds after which a silent server counts as lost."""
-    return _number("HUBKERAS_TIMEOUT", 60.0)
+    return min(_number("HUBKERAS_TIMEOUT", 60.0), 1e6)  # sockets take no number of seconds that is much larger
 
 
 def retries() -> int:

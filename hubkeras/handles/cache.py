@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from hubkeras.handles.handle import Handle
 
+_LONGEST_HANDLE = 2000
 _NAME = re.compile(r"^[0-9a-f]{40}$")
 
 
@@ -261,8 +262,8 @@ def _module(entry: Entry) -> CachedModule:
 def _described(entry: Entry) -> str:
     if not entry.descriptor.is_file():
         return ""
-    first = entry.descriptor.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
-    return first.removeprefix("Module: ")
+    with entry.descriptor.open(encoding="utf-8", errors="replace") as file:
+        return file.readline(_LONGEST_HANDLE).rstrip("\n").removeprefix("Module: ")
 
 
 def _verified(module: CachedModule) -> CachedModule:

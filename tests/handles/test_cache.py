@@ -1,5 +1,6 @@
 """The cache as people see it: where it is, what it holds, what they can do with it."""
 
+import json
 import logging
 import subprocess
 import sys
@@ -157,6 +158,61 @@ def test_damaged_marker_counts_as_none(module):
     for text in ("", "{", "[]", '{"files": 3}', '{"handle": 1, "sha256": "", "files": {"a": {}}}'):
         (directory / ".hubkeras.json").write_text(text)
         assert resolve(module) == str(directory)
+
+
+def marker(**fields):
+    return json.dumps({"handle": "m", "sha256": "", "files": {}} | fields).encode()
+
+
+ODD_MARKERS = {
+    "not UTF-8": b"\xff\xfe\xfd",
+    "nested": b"[" * 100_000,
+    "endless number": marker(files={"a": {"size": 1, "sha256": ""}}).replace(b"1", b"9" * 10_000),
+    "null": b"null",
+    "text": b'"text"',
+    "types": marker(handle=1, sha256=[], archive_sha256={}),
+    "null for a digest": marker(archive_sha256=None),
+    "size in words": marker(files={"a": {"size": "1", "sha256": ""}}),
+    "size that is infinite": marker(files={"a": {"size": float("inf"), "sha256": ""}}),
+    "size that is true": marker(files={"a": {"size": True, "sha256": ""}}),
+    "sha256 that is a number": marker(files={"saved_model.pb": {"size": 1, "sha256": 1}}),
+    "fields that nobody knows": marker(more=1),
+    "fields of files that nobody knows": marker(files={"a": {"size": 1, "sha256": "", "more": 1}}),
+    "NUL in a name": marker(files={"a\0b": {"size": 1, "sha256": ""}}),
+    "half a surrogate pair in a name": marker(files={"\ud800": {"size": 1, "sha256": ""}}),
+    "huge": b" " * (65 << 20) + marker(files={"a": {"size": 1, "sha256": ""}}),
+}
+
+
+@pytest.mark.parametrize("body", ODD_MARKERS.values(), ids=ODD_MARKERS.keys())
+def test_odd_marker_counts_as_none(module, host, body):
+    """Nobody stumbles over it: not the next use, not the list, not the verification, not a pin."""
+    directory = Path(resolve(module))
+    (directory / ".hubkeras.json").write_bytes(body)
+    assert resolve(module) == str(directory)
+    assert [(entry.sha256, entry.problem) for entry in cached_modules()] == [("", "")]
+    assert [entry.handle for entry in cached_modules()] == [module]
+    assert verify_cached() == []
+    assert pin(module)
+    assert len(host.requests) == 1
+    assert remove_cached(module) > 0
+
+
+@pytest.mark.parametrize("name", ["../../../etc/passwd", "/etc/passwd", "x" * 5000, ""])
+def test_marker_that_names_files_elsewhere(module, name):
+    """Is no error of another kind."""
+    directory = Path(resolve(module))
+    (directory / ".hubkeras.json").write_bytes(marker(files={name: {"size": 1, "sha256": ""}}))
+    assert contents(resolve(module)) == FILES
+
+
+def test_marker_that_is_a_directory(module):
+    """Counts as none, too."""
+    directory = Path(resolve(module))
+    (directory / ".hubkeras.json").unlink()
+    (directory / ".hubkeras.json").mkdir()
+    assert resolve(module) == str(directory)
+    assert verify_cached() == []
 
 
 def test_link_that_leads_nowhere_is_replaced(module, cache):
