@@ -20,6 +20,9 @@ REFERENCE_VARIABLE_OPS = frozenset({"VariableV2", "Variable", "AutoReloadVariabl
 ASSIGN_OPS = frozenset({"Assign", "AssignVariableOp"})
 VARIABLE_OPS = RESOURCE_VARIABLE_OPS | REFERENCE_VARIABLE_OPS
 
+NO_DTYPE = "invalid"
+"""What TensorFlow calls the dtype that a file does not give."""
+
 _DATA_TYPE: Any = DataType
 _DTYPE_NAMES = {"half": "float16", "float": "float32", "double": "float64"}
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from hubkeras.errors import FormatError
 from hubkeras.savedmodel.description import SignatureSpec, TensorInfo
-from hubkeras.savedmodel.graph import dtype_name, shape_tuple
+from hubkeras.savedmodel.graph import NO_DTYPE, dtype_name, shape_tuple
 from hubkeras.savedmodel.protos import TypeSpecProto
 from hubkeras.savedmodel.refs import Ref
 
@@ -35,7 +36,7 @@ def read_signatures(meta_graph: Any) -> Mapping[str, SignatureSpec]:
         The signatures by name, sorted.
 
     Raises:
-        FormatError: A dtype is unknown to this TensorFlow.
+        FormatError: A dtype is missing, or unknown to this TensorFlow.
     """
     signatures = {}
     for name in sorted(meta_graph.signature_def):
@@ -43,6 +44,9 @@ def read_signatures(meta_graph: Any) -> Mapping[str, SignatureSpec]:
             continue
         proto = meta_graph.signature_def[name]
         inputs, outputs = _tensor_infos(proto.inputs), _tensor_infos(proto.outputs)
+        for info in (*inputs.values(), *outputs.values()):
+            if info.dtype == NO_DTYPE:
+                raise FormatError(f"The signature {name!r} has no dtype for {info.name!r}", expected="a dtype")
         signatures[name] = SignatureSpec(name, inputs, outputs, proto.method_name)
     return MappingProxyType(signatures)
 

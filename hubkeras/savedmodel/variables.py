@@ -11,6 +11,7 @@ from hubkeras.savedmodel.collection_defs import byte_values
 from hubkeras.savedmodel.description import PartitionSpec, VariableSpec
 from hubkeras.savedmodel.graph import (
     ASSIGN_OPS,
+    NO_DTYPE,
     REFERENCE_VARIABLE_OPS,
     attribute,
     data_inputs,
@@ -126,7 +127,7 @@ def _read_collections(meta_graph: Any, graph: Graph) -> dict[str, _Found]:
 
 
 def _variable_spec(graph: Graph, node: Any, found: _Found, storage: _Storage) -> VariableSpec | None:
-    """Returns the description of a variable; None for one whose shape nothing tells (no collection names it either)."""
+    """Returns the description of a variable; None for one whose shape or dtype nothing tells: no value fits it."""
     name, dtype = node.name, dtype_name(attribute(node, "dtype").type)
     partition = _partition(name, found.proto)
     key = storage.key(name, partition)
@@ -139,7 +140,7 @@ def _variable_spec(graph: Graph, node: Any, found: _Found, storage: _Storage) ->
     in_checkpoint = fits and found.collections != ["local_variables"]
     initial_value = _initial_value(graph, node, found.proto)
     known = _known_shape(shape, partition, entry if in_checkpoint else None, graph, initial_value)
-    if known is None:
+    if known is None or dtype == NO_DTYPE:
         return None
     return VariableSpec(
         name=name,

@@ -154,6 +154,10 @@ def test_reading_leaves_the_graph_as_it_is():
     assert proto.SerializeToString(deterministic=True) == before
 
 
+def test_a_variable_without_a_dtype_is_none():
+    assert read(meta_graph([node("w", "VarHandleOp", shape=shape(2))]), None) == {}
+
+
 def test_damaged_collection():
     with pytest.raises(CorruptFileError, match="collection variables"):
         read(meta_graph(collections={"variables": [b"\x0a\xff"]}), W)
