@@ -5,14 +5,16 @@
 
 A mutant is a module of `tests/golden` after a few random changes (`mutations`). It is loaded; every signature is
 called, differentiated and called for training; the regularization losses are computed. It must give results or a
-`HubKerasError`. An error of TensorFlow may pass only where a graph was legal and failed while it ran. Mutants run in
-processes forked from one that has imported TensorFlow and run nothing with it; each process takes a few, one by one.
+`HubKerasError`. An error of TensorFlow may pass only where a graph was legal and failed while it ran; there alone it
+may use up time and memory, too, which no check of a graph can foresee. Mutants run in processes forked from one that
+has imported TensorFlow and run nothing with it; each process takes a few, one by one.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import faulthandler
 import json
 import os
 import random
@@ -50,14 +52,14 @@ SECRET = "nobody-may-read-this-7d1f"
 CANARY = Path("/tmp/hubkeras-fuzz-canary/secret.txt")
 """A file that no mutant may read or change; a fixed name, so that a mutant is the same again anywhere."""
 LIMIT_SECONDS, LIMIT_BYTES = 20, 1 << 30
-BATCH = 8
+BATCH = 16
 MAX_ELEMENTS = 1 << 16
 """A signature that asks for larger inputs is not called."""
 RAN = {"quick_execute", "raise_from_not_ok_status"}
 """Functions of TensorFlow that raise what an op says while it runs."""
-OK, REFUSED, RUNTIME = "ok", "refused", "runtime error"
+OK, REFUSED, RUNTIME, USED_UP = "ok", "refused", "runtime error", "time or memory used up by a run"
 UNNAMED, CRASH, HANG, GROWTH, FILE = "UNNAMED ERROR", "CRASH", "HANG", "GROWTH", "FILE TOUCHED"
-ORDER = [OK, REFUSED, RUNTIME, UNNAMED, FILE, GROWTH, HANG, CRASH]
+ORDER = [OK, REFUSED, RUNTIME, USED_UP, UNNAMED, FILE, GROWTH, HANG, CRASH]
 
 
 def corpus() -> list[tuple[str, list[str] | None, Files]]:
@@ -78,6 +80,7 @@ def corpus() -> list[tuple[str, list[str] | None, Files]]:
 def run_batch(indices: list[int], seed: int, modules: list[Any], folder: Path, report: Callable[..., None]) -> None:
     """Runs mutants one after the other, each in a folder below `folder`."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    faulthandler.register(signal.SIGUSR1, all_threads=False)
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(2)
     work = folder / "work"
@@ -88,8 +91,11 @@ def run_batch(indices: list[int], seed: int, modules: list[Any], folder: Path, r
     for index in indices:
         path, tags = write_mutant(index, seed, modules, folder)
         before = _snapshot(folder)
-        report(begin=index)
-        errors = [problem for step in steps(path, tags) for problem in attempt(*step)]
+        report(begin=index, memory=_memory(os.getpid()))
+        errors = []
+        for step, action in steps(path, tags):
+            report(step=step)
+            errors += attempt(step, action)
         if _snapshot(folder) != before:
             errors.append({"step": "files", "class": FILE, "error": "a file changed", "trace": ""})
         report(end=index, errors=errors)
@@ -146,10 +152,17 @@ def attempt(step: str, action: Callable[[], Any]) -> list[dict[str, str]]:
         place = " < ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in reversed([*ours[-2:], frames[-1]]))
         kind = FILE if SECRET in str(error) else RUNTIME if ran else UNNAMED
         text = f"{type(error).__name__}: {error}"[:400]
-        return [{"step": step, "class": kind, "error": text, "place": place, "trace": traceback.format_exc()[-6000:]}]
+        return [{"step": step, "class": kind, "error": text, "place": place, "trace": _shortened(frames)}]
     if SECRET in str(result):
         return [{"step": step, "class": FILE, "error": "gave what is in another file", "trace": ""}]
     return []
+
+
+def _shortened(frames: Any) -> str:
+    """Returns a traceback without what is of TensorFlow but for the end."""
+    shown = [frame for frame in frames if frame.filename.startswith(HUBKERAS)]
+    shown += [frame for frame in frames[-3:] if frame not in shown]
+    return "\n".join(f"{Path(f.filename).name}:{f.lineno} {f.name}: {f.line}" for f in shown)
 
 
 def examples(module: Any, name: str) -> dict[str, Any]:
@@ -198,6 +211,13 @@ def _snapshot(folder: Path) -> list[tuple[str, int, int]]:
 # --- in the process that watches --------------------------------------------------------------------------------------
 
 
+def _memory(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * resource.getpagesize()
+    except (OSError, IndexError):
+        return 0
+
+
 @dataclass
 class Child:
     """A process that runs some mutants."""
@@ -208,6 +228,7 @@ class Child:
     folder: Path
     buffer: bytes = b""
     current: int | None = None
+    step: str = ""
     started: float = 0.0
     base: int = 0
     done: dict[int, list[dict[str, str]]] = field(default_factory=dict)
@@ -219,16 +240,12 @@ class Child:
         for line in lines:
             event = json.loads(line)
             if "begin" in event:
-                self.current, self.started, self.base = event["begin"], time.monotonic(), self.memory()
+                self.current, self.started, self.base = event["begin"], time.monotonic(), event["memory"]
+            elif "step" in event:
+                self.step = event["step"]
             else:
                 self.done[event["end"]], self.current = event["errors"], None
         return bool(data)
-
-    def memory(self) -> int:
-        try:
-            return int(Path(f"/proc/{self.pid}/statm").read_text("ascii").split()[1]) * resource.getpagesize()
-        except (OSError, IndexError):
-            return 0
 
     def excess(self) -> str:
         """Tells what the process takes too much of."""
@@ -236,7 +253,7 @@ class Child:
             return ""
         if time.monotonic() - self.started > LIMIT_SECONDS:
             return HANG
-        return GROWTH if self.memory() - self.base > LIMIT_BYTES else ""
+        return GROWTH if _memory(self.pid) - self.base > LIMIT_BYTES else ""
 
 
 def start(indices: list[int], seed: int, modules: list[Any]) -> Child:
@@ -267,6 +284,9 @@ def start(indices: list[int], seed: int, modules: list[Any]) -> Child:
 
 def finish(child: Child, stopped: str) -> list[int]:
     """Ends a process, notes how the mutant ended that it was at, and returns those that it did not get to."""
+    if stopped:
+        os.kill(child.pid, signal.SIGUSR1)  # has it write down where it is
+        time.sleep(0.5)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
     _, status = os.waitpid(child.pid, 0)
@@ -274,10 +294,12 @@ def finish(child: Child, stopped: str) -> list[int]:
     if child.current is not None:
         said = (child.folder / "log").read_bytes().decode("utf-8", "replace")[-3000:]
         how = f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else f"exit code {os.WEXITSTATUS(status)}"
+        if stopped and any(f" in {name}\n" in said for name in RAN):
+            stopped = USED_UP
         lines = [line for line in said.splitlines() if " F " in line or "Check failed" in line or line.startswith("F0")]
         what = {"class": stopped or CRASH, "error": "" if stopped else f"{how}: {(lines or [''])[-1]}"}
-        child.done[child.current] = [{"step": "", "trace": said, **what}]
-    elif len(child.done) < len(child.indices):
+        child.done[child.current] = [{"step": child.step, "trace": said, **what}]
+    elif os.WIFEXITED(status) and len(child.done) < len(child.indices):
         sys.exit((child.folder / "log").read_text("utf-8", "replace"))
     shutil.rmtree(child.folder)
     return [index for index in child.indices if index not in child.done]
@@ -288,21 +310,27 @@ def run(indices: list[int], seed: int, jobs: int, modules: list[Any]) -> dict[in
     pending = [indices[i : i + BATCH] for i in range(0, len(indices), BATCH)]
     children: dict[int, Child] = {}
     results: dict[int, list[dict[str, str]]] = {}
-    while pending or children:
-        while pending and len(children) < jobs:
-            child = start(pending.pop(0), seed, modules)
-            children[child.reader] = child
-        ready, _, _ = select.select(list(children), [], [], 0.05)
-        for child in list(children.values()):
-            stopped = child.excess()
-            if stopped or (child.reader in ready and not child.read()):
-                del children[child.reader]
-                rest = finish(child, stopped)
-                results |= child.done
-                if rest:
-                    pending.insert(0, rest)
-                if sys.stderr.isatty():
-                    print(f"\r{len(results)} of {len(indices)}", end="", file=sys.stderr)
+    try:
+        while pending or children:
+            while pending and len(children) < jobs:
+                child = start(pending.pop(0), seed, modules)
+                children[child.reader] = child
+            ready, _, _ = select.select(list(children), [], [], 0.05)
+            for child in list(children.values()):
+                stopped = child.excess()
+                if stopped or (child.reader in ready and not child.read()):
+                    del children[child.reader]
+                    rest = finish(child, stopped)
+                    results |= child.done
+                    if rest:
+                        pending.insert(0, rest)
+                    if sys.stderr.isatty():
+                        print(f"\r{len(results)} of {len(indices)}", end="", file=sys.stderr)
+    except KeyboardInterrupt:  # what there is so far is told
+        for child in children.values():
+            child.current = None
+            finish(child, "")
+            results |= child.done
     return results
 
 
