@@ -129,10 +129,10 @@ def _read_collections(meta_graph: Any, graph: Graph) -> dict[str, _Found]:
 def _variable_spec(graph: Graph, node: Any, found: _Found, storage: _Storage) -> VariableSpec | None:
     """Returns the description of a variable; None for one whose shape or dtype nothing tells: no value fits it."""
     name, dtype = node.name, dtype_name(attribute(node, "dtype").type)
-    partition = _partition(name, found.proto)
+    shape = shape_tuple(node.attr["shape"].shape) if "shape" in node.attr else None
+    partition = _partition(name, shape, found.proto)
     key = storage.key(name, partition)
     entry = storage.entry(key)
-    shape = shape_tuple(node.attr["shape"].shape) if "shape" in node.attr else None
     whole = partition.full_shape if partition else shape
     fits = entry is not None and entry.dtype == dtype and _is_compatible(entry.shape, whole)
     if storage.is_expected(name, found.collections) and not fits:
@@ -156,18 +156,23 @@ def _variable_spec(graph: Graph, node: Any, found: _Found, storage: _Storage) ->
     )
 
 
-def _partition(name: str, proto: Any) -> PartitionSpec | None:
+def _partition(name: str, own_shape: Shape, proto: Any) -> PartitionSpec | None:
     info = proto.save_slice_info_def
     if not info.full_name:
         return None
     partition = PartitionSpec(info.full_name, tuple(info.full_shape), tuple(info.var_offset), tuple(info.var_shape))
     full, offset, shape = partition.full_shape, partition.offset, partition.shape
-    if not len(full) == len(offset) == len(shape) or any(
-        start < 0 or size < 0 or start + size > whole for whole, start, size in zip(full, offset, shape, strict=True)
+    if (
+        not len(full) == len(offset) == len(shape)
+        or any(
+            start < 0 or size < 0 or start + size > whole
+            for whole, start, size in zip(full, offset, shape, strict=True)
+        )
+        or not _is_compatible(shape, own_shape)
     ):
         raise FormatError(
             f"The variable {name!r} is no part of {info.full_name!r}",
-            expected=f"an offset and a shape within {full}",
+            expected=f"an offset and a shape within {full}, of a variable of shape {own_shape}",
             received=f"offset {offset}, shape {shape}",
         )
     return partition

@@ -82,7 +82,10 @@ def test_partitions():
         read(proto, checkpoint(emb=("float32", (5, 4))))
 
 
-@pytest.mark.parametrize("slice_info", [("w", (2,), (1,), (2,)), ("w", (2,), (0, 0), (2,)), ("w", (2,), (-1,), (2,))])
+@pytest.mark.parametrize(
+    "slice_info",
+    [("w", (2,), (1,), (2,)), ("w", (2,), (0, 0), (2,)), ("w", (2,), (-1,), (2,)), ("w", (4,), (0,), (3,))],
+)
 def test_partitions_that_leave_the_whole(slice_info):
     proto = meta_graph(variable("w"), collections=everywhere(slice_info=slice_info))
     with pytest.raises(FormatError, match="'w' is no part of 'w'"):
