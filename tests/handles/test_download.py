@@ -429,9 +429,11 @@ def test_odd_redirect(host, value):
     assert isinstance(outcome(f"{host.url}/model/1"), DownloadError)
 
 
-def test_body_of_a_refusal_is_not_read(host):
+def test_body_of_a_refusal_or_redirect_is_not_read(host):
     """It may be long, and slow."""
-    host.replies["/model/1"] = [Reply(bytes(1 << 20), 503, pause=0.3), ARCHIVE]
+    long_redirect = Reply(bytes(1 << 20), 302, {"Location": "/model/2"}, pause=0.3)
+    host.replies["/model/1"] = [Reply(bytes(1 << 20), 503, pause=0.3), long_redirect]
+    host.replies["/model/2"] = ARCHIVE
     start = time.monotonic()
     resolve(f"{host.url}/model/1")
     assert time.monotonic() - start < 3
