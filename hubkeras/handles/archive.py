@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hubkeras import config
 from hubkeras.errors import ArchiveError
 from hubkeras.handles.archive_members import FileDigest, Target
-from hubkeras.handles.inflate import BZIP2, GZIP, XZ, inflated
+from hubkeras.handles.gzip_stream import GZIP_MAGIC, gunzip
 from hubkeras.handles.tar_reader import read_tar
 from hubkeras.handles.zip_reader import read_zip
 
@@ -22,6 +22,7 @@ SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 
 GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
 
+_REFUSED = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstandard"}
 _ZIP = (b"PK\3\4", b"PK\5\6")
 _MAC_LITTER = {"__MACOSX", ".DS_Store"}
 _TAR_MAGIC = slice(257, 262)
@@ -30,7 +31,7 @@ _TAR_MAGIC = slice(257, 262)
 def extract(chunks: Iterator[bytes], directory: Path) -> dict[str, FileDigest]:
     """Unpacks an archive into a directory, reading it once from front to back.
 
-    A tar archive (plain, or packed with gzip, bzip2 or xz) is written while it is read. A zip archive has its
+    A tar archive (plain, or packed with gzip) is written while it is read. A zip archive has its
     directory at its end, so it is kept beside `directory` until it is complete.
 
     Args:
@@ -60,8 +61,9 @@ def extract(chunks: Iterator[bytes], directory: Path) -> dict[str, FileDigest]:
             for member in read_zip(file, limits):
                 target.add(member)
     else:
-        _check_magic(head)
-        for member in read_tar(inflated(chunks, head, limits.ratio)):
+        _check_is_tar(head)
+        unpacked = gunzip(chunks, limits.ratio) if head.startswith(GZIP_MAGIC) else chunks
+        for member in read_tar(unpacked):
             target.add(member)
     if not target.files:
         raise ArchiveError("The archive is empty", expected="a module", received="no file")
@@ -105,16 +107,18 @@ def peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
 
 def looks_like_archive(head: bytes) -> bool:
     """Tells from its first bytes (257 or more) whether something may be an archive of a known format."""
-    return head.startswith((GZIP, BZIP2, XZ, *_ZIP)) or head[_TAR_MAGIC] == b"ustar" or _is_old_tar(head)
+    return head.startswith((GZIP_MAGIC, *_ZIP, *_REFUSED)) or head[_TAR_MAGIC] == b"ustar" or _is_old_tar(head)
 
 
-def _check_magic(head: bytes) -> None:
-    if looks_like_archive(head):
+def _check_is_tar(head: bytes) -> None:
+    packing = next((name for magic, name in _REFUSED.items() if head.startswith(magic)), "")
+    if looks_like_archive(head) and not packing:
         return
     raise ArchiveError(
-        "This is no archive",
-        expected="a tar archive (plain, gzip, bzip2 or xz) or a zip archive",
+        f"The archive is packed with {packing}" if packing else "This is no archive",
+        expected="a tar archive (plain or packed with gzip) or a zip archive",
         received=f"bytes that begin with {head[:80]!r}" if head else "nothing",
+        fix="Pack the module's directory anew: tar -czf module.tar.gz -C directory ." if packing else "",
     )
 
 

@@ -62,6 +62,11 @@ class _Retries(urllib3.Retry):
         return following
 
 
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Hides redirects from requests, which would read their bodies whole even where it is told not to follow."""
+
+
 def open_session() -> requests.Session:
     """Makes a session that asks again where there is no answer or the server is busy."""
     retries = config.retries()
@@ -71,7 +76,7 @@ def open_session() -> requests.Session:
             total=retries, connect=min(retries, 1), status_forcelist=_BUSY, raise_on_status=False
         )
     )  # fmt: skip
-    session = requests.Session()
+    session = _Session()
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session

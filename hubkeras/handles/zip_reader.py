@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import lzma
 import stat
 import struct
 import zipfile
@@ -27,7 +26,7 @@ _END64_LOCATOR = 20
 _ENTRY = 46
 _ENCRYPTED = 1
 _FAILURES = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError, IndexError,
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, IndexError,
     OverflowError, OSError, struct.error,
 )  # fmt: skip
 
@@ -64,6 +63,13 @@ def _check(info: zipfile.ZipInfo) -> None:
         raise refused(info.orig_filename, f"a directory with {info.file_size} bytes of content")
     if info.flag_bits & _ENCRYPTED:
         raise refused(info.orig_filename, "an encrypted file")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ArchiveError(
+            f"{info.orig_filename!r} is packed in a way that is not supported",
+            expected="a zip archive whose files are stored or deflated",
+            received=zipfile.compressor_names.get(info.compress_type, str(info.compress_type)),
+            fix="Pack the module's directory anew: tar -czf module.tar.gz -C directory .",
+        )
 
 
 def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
