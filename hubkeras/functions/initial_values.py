@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.functions.variant_functions import BoundFragment, VariantFunctions
+from hubkeras.functions.variant_functions import BoundSubgraph, VariantFunctions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,5 +29,5 @@ def initial_values(module: Any, specs: Sequence[VariableSpec]) -> Iterator[tuple
         if found is not None:
             variant, tensor = found
             functions = VariantFunctions(variant, module.state, str(module.description.path), module.policy)
-            bound = BoundFragment(functions, f"the initial value of variable {spec.name!r}", [tensor])
+            bound = BoundSubgraph(functions, f"the initial value of variable {spec.name!r}", [tensor])
             yield spec.name, bound(watch=False)[0]

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from hubkeras.errors import HandleError, LayerError
 from hubkeras.functions.state import State
-from hubkeras.graphs.first_look import scan
+from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.op_policy import OpPolicy
 from hubkeras.graphs.tensorflow_internals import stand_for
 from hubkeras.handles.resolver import is_available
@@ -163,7 +163,7 @@ def unpack(layer: Any, directory: str) -> None:
         raise
     _unpacked.add(description)
     weakref.finalize(description, shutil.rmtree, own, ignore_errors=True)
-    scan(description, layer._allow_ops if layer._trusted else ())
+    look_at(description, OpPolicy.of(safe_mode=True, allow_ops=layer._allow_ops if layer._trusted else ()))
     layer._spec = layer._spec.read_from(own)
     _attach(layer, description)
 
