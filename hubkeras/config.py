@@ -11,7 +11,7 @@
 | `HUBKERAS_RETRIES` | attempts after the first one, each (5) |
 | `HUBKERAS_RETRY_WAIT` | seconds before the first retry, doubled for each further one (1) |
 | `HUBKERAS_LOCK_TIMEOUT` | seconds to wait for another process that downloads the same module (3600) |
-| `HUBKERAS_MAX_ARCHIVE_MEMBERS` | files and folders in an archive (10000) |
+| `HUBKERAS_MAX_ARCHIVE_MEMBERS` | files and folders in an archive, those included that only paths name (10000) |
 | `HUBKERAS_MAX_ARCHIVE_BYTES` | bytes in all files of an archive (64 GiB) |
 | `HUBKERAS_MAX_ARCHIVE_RATIO` | unpacked bytes per packed byte (200; the first 16 MiB are free) |
 | `HUBKERAS_MAX_ARCHIVE_PATH` | characters in a path in an archive (512) |
@@ -101,7 +101,7 @@ def checks_certificates() -> bool:
 
 def timeout() -> float:
     """Returns the seconds after which a silent server counts as lost."""
-    return _number("HUBKERAS_TIMEOUT", 60.0)
+    return min(_number("HUBKERAS_TIMEOUT", 60.0), 1e6)  # sockets take no number of seconds that is much larger
 
 
 def retries() -> int:

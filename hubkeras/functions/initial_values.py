@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.functions.variant_functions import BoundFragment, VariantFunctions
-from hubkeras.savedmodel.refs import Ref
+from hubkeras.functions.variant_functions import BoundSubgraph, VariantFunctions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import tensorflow as tf
 
-    from hubkeras.savedmodel.description import GraphVariant, VariableSpec
+    from hubkeras.savedmodel.description import VariableSpec
 
 
 def initial_values(module: Any, specs: Sequence[VariableSpec]) -> Iterator[tuple[str, tf.Tensor]]:
@@ -26,16 +25,9 @@ def initial_values(module: Any, specs: Sequence[VariableSpec]) -> Iterator[tuple
         Name and value; none for a variable that has no initializer, which is an error only when something reads it.
     """
     for spec in specs:
-        for variant in module.description.variants:
-            tensor = spec.initial_value or _assigned(variant, spec.name)
-            if tensor and spec.name in variant.variables and Ref.parse(tensor).node in variant.nodes:
-                functions = VariantFunctions(variant, module.state, str(module.description.path), module.policy)
-                bound = BoundFragment(functions, f"the initial value of variable {spec.name!r}", [tensor])
-                yield spec.name, bound(watch=False)[0]
-                break
-
-
-def _assigned(variant: GraphVariant, name: str) -> str:
-    """Returns the tensor that a variable's initializer, by convention `<name>/Assign`, assigns."""
-    node = variant.nodes.get(f"{name}/Assign")
-    return node.input[1] if node is not None and len(node.input) > 1 else ""
+        found = module.description.initial_value(spec.name)
+        if found is not None:
+            variant, tensor = found
+            functions = VariantFunctions(variant, module.state, str(module.description.path), module.policy)
+            bound = BoundSubgraph(functions, f"the initial value of variable {spec.name!r}", [tensor])
+            yield spec.name, bound(watch=False)[0]

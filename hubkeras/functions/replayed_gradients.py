@@ -1,13 +1,13 @@
 """Gradients that only a plain graph gives: through v1 control flow, and of functions with a gradient of their own.
 
 Inside a function TensorFlow cannot differentiate `Enter`, `Exit`, `Switch` and `Merge`. In a plain graph that knows the
-control flow contexts it can. So the function of such a fragment calls one that just runs it, and where a gradient is
-asked for it calls another one, built then: the fragment and its gradient, imported from a plain graph.
+control flow contexts it can. So the function of such a subgraph calls one that just runs it, and where a gradient is
+asked for it calls another one, built then: the subgraph and its gradient, imported from a plain graph.
 
-That backward function runs the fragment again, and what it runs must be what ran before:
+That backward function runs the subgraph again, and what it runs must be what ran before:
 
-1. Random ops draw from a seed which each call makes and both functions get (`randomness`); what other ops of that kind
-   gave is kept, and so are rows gathered from variables (`stash`).
+1. Random ops draw from a seed which each call makes and both functions get (`random_seeds`); what other ops of that
+   kind gave is a residual, and so are rows gathered from variables (`residuals`).
 2. Any other variable is, in the backward function, a variable of that function alone, which starts from the value that
    the forward call started from. So assignments happen again, but to nothing that lasts, and what is assigned between
    a call and its gradient does not count.
@@ -19,47 +19,39 @@ Second derivatives are not available; nor is any gradient in a SavedModel that s
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
 
 from hubkeras.errors import UnsupportedError
-from hubkeras.functions.building import adopt, import_fragment, wrap
-from hubkeras.graphs.control_flow import import_with_contexts
-from hubkeras.graphs.function_library import Library, inline_calls, rename_functions
-from hubkeras.graphs.pruning import prune
-from hubkeras.graphs.random_seeds import SEED, make_replayable
-from hubkeras.graphs.residuals import STASH, cannot_repeat, stash, take_rows
-from hubkeras.graphs.state_arguments import INPUT, STATE
-from hubkeras.graphs.tensorflow_internals import (
-    ANONYMOUS_NAME,
-    control_flow_v1,
-    set_gradient,
-)
-from hubkeras.savedmodel.graph import tensor_name
+from hubkeras.functions.building import reserved_names, split_arguments, wrap
+from hubkeras.functions.importing import import_graph, import_with_contexts
+from hubkeras.graphs.gradient_graphs import cut_gradient
+from hubkeras.graphs.random_seeds import SEED, draw_from_seed
+from hubkeras.graphs.residuals import RESIDUAL, find_residuals
+from hubkeras.graphs.subgraph import INPUT, STATE
+from hubkeras.graphs.tensorflow_internals import ANONYMOUS_NAME, control_flow_v1, handle_spec, set_gradient
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hubkeras.graphs.cutting import Fragment
+    from hubkeras.graphs.subgraph import Subgraph
 
 Tensors = list[tf.Tensor]
 _NO_SECOND_DERIVATIVES = (
     "There are no second derivatives through v1 control flow, nor through functions with a gradient of their own"
 )
 _GRADIENT = "hubkeras_gradient"
-_serial = itertools.count()
 
 
 def build_replayed(
-    fragment: Fragment, differentiable: Fragment, state: Sequence[tf.Tensor], inputs: Sequence[tf.TensorSpec]
+    graph: Subgraph, differentiable: Subgraph, state: Sequence[tf.Tensor], inputs: Sequence[tf.TensorSpec]
 ) -> Callable[..., Tensors]:
-    """Builds the function of a fragment whose gradient replays it in a plain graph.
+    """Builds the function of a subgraph whose gradient replays it in a plain graph.
 
     Args:
-        fragment: What a call runs.
+        graph: What a call runs.
         differentiable: The same with calls of functions that have a gradient of their own.
         state: Handles of the kind that the function will get.
         inputs: Specifications of the inputs.
@@ -67,28 +59,28 @@ def build_replayed(
     Returns:
         A function of state and inputs.
     """
-    forward_def, seeded = make_replayable(fragment)
-    backward = _Backward(forward_def, make_replayable(differentiable)[0], state, inputs)
-    stashing = dataclasses.replace(forward_def, fetches=(*forward_def.fetches, *backward.stash))
+    seeded, draws = draw_from_seed(graph)
+    backward = _Backward(seeded, draw_from_seed(differentiable)[0], state, inputs)
+    count = len(seeded.fetches)
+    with_residuals = dataclasses.replace(seeded, fetches=(*seeded.fetches, *backward.residuals.tensors))
     seed_spec = [tf.TensorSpec([2], tf.int32)]
 
     def run(*arguments: tf.Tensor) -> Tensors:
-        handles, (seed, *values) = adopt(arguments, state)
-        return import_fragment(stashing, handles, values, {SEED: seed})
+        handles, (seed, *values) = split_arguments(arguments, state)
+        return import_graph(with_residuals, {**reserved_names(handles, values), SEED: seed})
 
     forward: Any = wrap(run, state, seed_spec + list(inputs))
-    backward.kept = [tf.TensorSpec(t.shape, t.dtype) for t in forward.outputs[len(forward_def.fetches) :]]
+    backward.kept = [tf.TensorSpec(t.shape, t.dtype) for t in forward.outputs[count:]]
 
     def body(*arguments: tf.Tensor) -> Tensors:
-        handles, values = adopt(arguments, state)
-        seed = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32) if seeded else tf.zeros([2], tf.int32)
+        handles, values = split_arguments(arguments, state)
+        seed = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32) if draws else tf.zeros([2], tf.int32)
         before = [
             tf.raw_ops.ReadVariableOp(resource=handles[i], dtype=backward.variables[i].dtype)
-            for i in backward.snapshots
+            for i in backward.residuals.whole
         ]
         with tf.control_dependencies(before):
             results = list(forward(*handles, seed, *values))
-        count = len(forward_def.fetches)
         kept = [tf.stop_gradient(t) for t in before + results[count:]]
         tied = tf.identity_n([*results[:count], *handles, *kept, seed, *values])
         set_gradient(tied[0].op, lambda op, *gradients: backward(op, gradients))
@@ -110,7 +102,7 @@ class _Built(NamedTuple):
 
 
 class _Backward:
-    """The backward function of one fragment, built when it is first called.
+    """The backward function of one subgraph, built when it is first called.
 
     Args:
         forward: What a call runs, with random ops that draw from a seed.
@@ -121,20 +113,21 @@ class _Backward:
 
     def __init__(
         self,
-        forward: Fragment,
-        differentiable: Fragment,
+        forward: Subgraph,
+        differentiable: Subgraph,
         state: Sequence[tf.Tensor],
         inputs: Sequence[tf.TensorSpec],
     ) -> None:
         self.state, self.inputs = list(state), list(inputs)
-        self.variables = {i: spec for i, t in enumerate(state) if (spec := _handle_spec(t)) is not None}
-        self.fragment, self.stash, self._ends, self.snapshots = stash(forward, differentiable, self.variables)
+        self.variables = {i: spec for i, t in enumerate(state) if (spec := handle_spec(t)) is not None}
+        self.residuals = find_residuals(forward, differentiable, self.variables)
+        self.graph, self.snapshots = self.residuals.graph, self.residuals.whole
         self.kept: list[tf.TensorSpec] = []
         self._functions: dict[tuple[int, ...], _Built] = {}
 
     def __call__(self, op: tf.Operation, output_gradients: Sequence[tf.Tensor | None]) -> list[Any]:
         """Returns the gradients of the IdentityN that ties a call together, one for each of its inputs."""
-        outputs = len(self.fragment.fetches)
+        outputs = len(self.graph.fetches)
         handles, arguments = _split(op.inputs[outputs:], len(self.state))
         wanted = {
             i: tf.convert_to_tensor(g)
@@ -156,37 +149,37 @@ class _Backward:
 
     def _build(self, given: tuple[int, ...], dtypes: list[tf.DType]) -> _Built:
         gradient, layout = self._differentiate(given)
-        used = {tensor_name(i) for node in gradient.graph_def.node for i in node.input}
+        used = {Ref.parse(i).tensor for node in gradient.nodes.values() for i in node.input}
         passed = [i for i in range(len(self.state)) if f"{STATE}/{i}:0" in used and i not in self.snapshots]
         handles_passed = [self.state[i] for i in passed]
 
         def body(*arguments: tf.Tensor) -> Tensors:
-            handles, rest = adopt(arguments, handles_passed)
+            handles, rest = split_arguments(arguments, handles_passed)
             before, rest = _split(rest, len(self.snapshots))
             kept, rest = _split(rest, len(self.kept))
             (seed, *values), wanted = _split(rest, 1 + len(self.inputs))
             names = {f"{STATE}/{i}:0": t for i, t in zip(passed, handles, strict=True)}
             names |= {f"{STATE}/{i}:0": _own_variable(t) for i, t in zip(self.snapshots, before, strict=True)}
-            names |= {f"{STASH}/{i}:0": t for i, t in enumerate(kept)}
+            names |= {f"{RESIDUAL}/{i}:0": t for i, t in enumerate(kept)}
             names |= {f"{_GRADIENT}/{i}:0": t for i, t in zip(given, wanted, strict=True)}
-            return import_fragment(gradient, [], values, {SEED: seed, **names})
+            return import_graph(gradient, {**reserved_names([], values), SEED: seed, **names})
 
         specs = [*(self.variables[i] for i in self.snapshots), *self.kept]
         specs += [tf.TensorSpec([2], tf.int32), *self.inputs]
         specs += [tf.TensorSpec(None, dtype) for dtype in dtypes]  # pyright: ignore[reportArgumentType]
         return _Built(wrap(body, handles_passed, specs), passed, layout)
 
-    def _differentiate(self, given: tuple[int, ...]) -> tuple[Fragment, list[Any]]:
+    def _differentiate(self, given: tuple[int, ...]) -> tuple[Subgraph, list[Any]]:
         """Takes the gradients in a plain graph.
 
         Returns:
-            The gradients as a fragment of the same state and inputs, and for each state and input None, 1 (a tensor) or
+            The gradients as a subgraph of the same state and inputs, and for each state and input None, 1 (a tensor) or
             3 (slices).
         """
         with control_flow_v1(), tf.Graph().as_default() as graph:
             sources = self._make_sources()
-            tensors = import_with_contexts(self.fragment, sources)
-            ys = [tensors[self.fragment.fetches[i]] for i in given]
+            tensors = import_with_contexts(self.graph, sources)
+            ys = [tensors[self.graph.fetches[i]] for i in given]
             weights = [
                 tf.compat.v1.placeholder(y.dtype.base_dtype, y.shape, f"{_GRADIENT}/{i}")
                 for i, y in zip(given, ys, strict=True)
@@ -200,8 +193,7 @@ class _Backward:
             gradients = dict(zip(floating, found, strict=True))
             fetches, layout = _flatten([gradients.get(i) for i in range(len(xs))])
             names = [tf.identity(t).name for t in fetches]
-        graph_def = _trim(graph.as_graph_def(), names)
-        return dataclasses.replace(self.fragment, graph_def=graph_def, fetches=tuple(names), targets=()), layout
+        return cut_gradient(self.graph, graph.as_graph_def(), names), layout
 
     def _check_ends(self, ys: Tensors, xs: Tensors, sources: dict[str, tf.Tensor]) -> None:
         """Refuses a gradient that would have to go through an op whose results were kept.
@@ -210,9 +202,9 @@ class _Backward:
             UnsupportedError: There is one.
         """
         graph = tf.compat.v1.get_default_graph()
-        ends = [sources[e] if e in sources else graph.get_tensor_by_name(e) for e in self._ends]
+        ends = [sources[e] if e in sources else graph.get_tensor_by_name(e) for e in self.residuals.ends]
         ends = [e for e in ends if e.dtype.is_floating or e.dtype.is_complex]
-        starts = [t for n, t in sources.items() if n.startswith(STASH) and t.dtype.is_floating]
+        starts = [t for n, t in sources.items() if n.startswith(RESIDUAL) and t.dtype.is_floating]
         if not ends or not starts or all(g is None for g in tf.compat.v1.gradients(ys, starts)):
             return
         for end in ends:
@@ -226,7 +218,7 @@ class _Backward:
     def _make_sources(self) -> dict[str, tf.Tensor]:
         sources = {SEED: tf.compat.v1.placeholder(tf.int32, [2], SEED[:-2])}
         for i, spec in enumerate(self.kept):
-            sources[f"{STASH}/{i}:0"] = tf.compat.v1.placeholder(spec.dtype, spec.shape, f"{STASH}/{i}")
+            sources[f"{RESIDUAL}/{i}:0"] = tf.compat.v1.placeholder(spec.dtype, spec.shape, f"{RESIDUAL}/{i}")
         for i, handle in enumerate(self.state):
             name, variable = f"{STATE}/{i}", self.variables.get(i)
             if variable is None:
@@ -244,15 +236,6 @@ class _Backward:
         else:
             dtype = self.inputs[position - len(self.state)].dtype
         return dtype.is_floating or dtype.is_complex
-
-
-def _handle_spec(handle: tf.Tensor) -> tf.TensorSpec | None:
-    """Returns what a variable's handle points to, None for other state."""
-    data = getattr(handle, "_handle_data", None)
-    if handle.dtype != tf.resource or data is None or not data.is_set or not data.shape_and_type:
-        return None
-    first = data.shape_and_type[0]
-    return tf.TensorSpec(tf.TensorShape(first.shape), tf.as_dtype(first.dtype))
 
 
 def _own_variable(value: tf.Tensor) -> tf.Tensor:
@@ -285,39 +268,6 @@ def _take(kind: int | None, flat: Any) -> Any:
     if kind is None:
         return None
     return next(flat) if kind == 1 else tf.IndexedSlices(next(flat), next(flat), next(flat))
-
-
-def _trim(graph_def: Any, fetches: Sequence[str]) -> Any:
-    """Cuts from a graph what the gradients need, its calls written out and its functions renamed."""
-    library = Library(graph_def.library)
-    for node in graph_def.node:
-        own = library.gradients.get(node.attr["f"].func.name) if node.op == "SymbolicGradient" else None
-        if own:
-            node.op = "PartitionedCall"
-            node.attr["f"].func.name = own
-    nodes, _ = inline_calls(graph_def.node, library)
-    for node in nodes:
-        take_rows(node)
-    index = {n.name: n for n in nodes}
-    feeds = {n.name + ":0" for n in nodes if n.op == "Placeholder" or n.name.startswith(f"{STATE}/")}
-    kept = prune(index, [tensor_name(f) for f in fetches], feeds).nodes
-    trimmed = tf.compat.v1.GraphDef(versions=graph_def.versions)
-    trimmed.node.extend(n for n in kept if f"{n.name}:0" not in feeds)
-    for node in trimmed.node:
-        gone = [i for i in node.input if i.startswith("^") and f"{Ref.parse(i).node}:0" in feeds]
-        for text in gone:
-            node.input.remove(text)
-        if "_class" in node.attr:
-            del node.attr["_class"]
-    rename_functions(trimmed, library, f"_replay_{next(_serial)}")
-    for node in cannot_repeat(trimmed):
-        raise UnsupportedError(
-            f"Cannot take the gradient: node {node.name!r} stands in control flow or a function, and its op {node.op!r}"
-            " gives something else each time it runs",
-            expected="an op that can draw from a seed, such as RandomUniform, or one outside of control flow",
-            fix="Call it where no gradient tape watches; for a layer, set trainable=False",
-        )
-    return trimmed
 
 
 def _without_gradient(tensors: Tensors, arguments: Tensors) -> Tensors:

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.errors import SignatureError, UnsupportedError
+from hubkeras.errors import FormatError, SignatureError, UnsupportedError
 from hubkeras.functions.building import build
 from hubkeras.functions.replayed_gradients import build_replayed
+from hubkeras.functions.resources import Table
 from hubkeras.functions.state import replica
 from hubkeras.functions.tensor_info import flatten_all, input_infos, output_infos, pack_all
 from hubkeras.graphs.cutting import VariantGraph
+from hubkeras.graphs.state_nodes import VARIABLES
 from hubkeras.graphs.tensorflow_internals import BUILDING, note_access, xla_compiles
 from hubkeras.savedmodel.refs import Ref
 
@@ -20,15 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from hubkeras.functions.state import State
-    from hubkeras.graphs.cutting import Fragment
     from hubkeras.graphs.op_policy import OpPolicy
+    from hubkeras.graphs.subgraph import Subgraph
     from hubkeras.savedmodel.description import GraphVariant, SignatureSpec
 
 _LOOPS = frozenset({"While", "StatelessWhile"})
 
 
-class BoundFragment:
-    """A fragment with the state of a module.
+class BoundSubgraph:
+    """A subgraph with the state of a module.
 
     Args:
         variant: The functions it belongs to.
@@ -50,13 +52,13 @@ class BoundFragment:
     ) -> None:
         self._variant, self._specs = variant, list(specs)
         graph = variant.graph
-        self.fragment = graph.cut(fetches, feeds, targets, what)
-        self._keeping_calls = (
-            graph.cut(fetches, feeds, targets, what, keep_calls=True)
-            if self.fragment.custom_gradients
-            else self.fragment
+        self.graph = graph.cut(fetches, feeds, targets, what)
+        self._differentiable = (
+            graph.cut(fetches, feeds, targets, what, calls_own_gradients=True)
+            if self.graph.has_own_gradients
+            else self.graph
         )
-        if self._keeping_calls.state != self.fragment.state:
+        if self._differentiable.state != self.graph.state:
             raise UnsupportedError(f"Cannot build {what}: a function with a gradient of its own holds variables")
 
     @cached_property
@@ -67,13 +69,13 @@ class BoundFragment:
             return self.__dict__["_function"]
 
     def _build(self) -> Callable[..., list[tf.Tensor]]:
-        state = self._variant.handles(self.fragment)
-        if self.fragment.needs_replay:
-            return build_replayed(self.fragment, self._keeping_calls, state, self._specs)
-        return build(self.fragment, state, self._specs)
+        state = self._variant.handles(self.graph)
+        if self.graph.needs_replay:
+            return build_replayed(self.graph, self._differentiable, state, self._specs)
+        return build(self.graph, state, self._specs)
 
     def __call__(self, inputs: Sequence[tf.Tensor] = (), watch: bool = True) -> list[tf.Tensor]:
-        """Runs the fragment.
+        """Runs the subgraph.
 
         Args:
             inputs: Values of the fed tensors.
@@ -84,23 +86,23 @@ class BoundFragment:
             The fetched tensors.
         """
         function = self._function
-        for variable in self._variant.variables(self.fragment).values():
+        for variable in self._variant.variables(self.graph).values():
             if watch or not (variable.trainable and variable.dtype.is_floating):
                 note_access(replica(variable))
-        return list(function(*self._variant.handles(self.fragment), *inputs))
+        return list(function(*self._variant.handles(self.graph), *inputs))
 
     @property
     def variables(self) -> list[str]:
         """Names of the variables that it reaches."""
-        return [name for name in self.fragment.state if name in self._variant.state.by_name]
+        return [name for name in self.graph.state if name in self._variant.state.by_name]
 
     @property
     def compiles(self) -> bool:
         """Whether XLA can compile it and its gradient, which that of a loop of unknown length is not."""
-        if self.fragment.needs_replay or len(self.variables) < len(self.fragment.state) or _LOOPS & self.fragment.ops:
+        if self.graph.needs_replay or len(self.variables) < len(self.graph.state) or _LOOPS & self.graph.ops:
             return False
         texts = any(s.dtype == tf.string for s in self._specs)
-        return not texts and all(xla_compiles(op) for op in self.fragment.ops)
+        return not texts and all(xla_compiles(op) for op in self.graph.ops)
 
 
 class SignatureFunction:
@@ -122,7 +124,7 @@ class SignatureFunction:
         fetches = [t for name in self.outputs for t in signature.outputs[name].tensors]
         specs = [s for info in self.inputs.values() for s in info.component_specs]
         targets = variant.graph.runnable(variant.graph.variant.update_ops, feeds) if update else []
-        self.bound = BoundFragment(variant, f"signature {signature.name!r}", fetches, feeds, specs, targets)
+        self.bound = BoundSubgraph(variant, f"signature {signature.name!r}", fetches, feeds, specs, targets)
 
     def __call__(self, inputs: Mapping[str, Any], watch: bool = True) -> dict[str, Any]:
         """Computes the outputs.
@@ -148,7 +150,7 @@ class VariantFunctions:
     """
 
     def __init__(self, variant: GraphVariant, state: State, module: str, policy: OpPolicy) -> None:
-        self.graph, self.state, self.policy = VariantGraph(variant, module), state, policy
+        self.graph, self.state, self.policy = VariantGraph(variant, module, policy), state, policy
         self._signatures: dict[tuple[str, tuple[str, ...], bool], SignatureFunction] = {}
 
     @property
@@ -199,19 +201,19 @@ class VariantFunctions:
         return self.graph.reached(fetches, feeds)
 
     @cached_property
-    def regularization_losses(self) -> list[BoundFragment]:
+    def regularization_losses(self) -> list[BoundSubgraph]:
         """Functions without inputs, one for each regularization loss."""
         losses = self.graph.variant.regularization_losses
-        return [BoundFragment(self, f"regularization loss {name!r}", [name]) for name in losses]
+        return [BoundSubgraph(self, f"regularization loss {name!r}", [name]) for name in losses]
 
-    def variables(self, fragment: Fragment) -> dict[int, tf.Variable]:
-        """Returns the variables among a fragment's state, by position."""
+    def variables(self, graph: Subgraph) -> dict[int, tf.Variable]:
+        """Returns the variables among a subgraph's state, by position."""
         known = self.state.by_name
-        return {i: known[name] for i, name in enumerate(fragment.state) if name in known}
+        return {i: known[name] for i, name in enumerate(graph.state) if name in known}
 
-    def handles(self, fragment: Fragment) -> list[tf.Tensor]:
-        """Returns a fragment's state as it is passed to its function: handles, and paths of assets."""
-        return [self._handle(name) for name in fragment.state]
+    def handles(self, graph: Subgraph) -> list[tf.Tensor]:
+        """Returns a subgraph's state as it is passed to its function: handles, and paths of assets."""
+        return [self._handle(name) for name in graph.state]
 
     def _handle(self, name: str) -> tf.Tensor:
         variable = self.state.by_name.get(name)
@@ -220,8 +222,18 @@ class VariantFunctions:
         if name in self.graph.assets:
             return self.state.path(self.graph.assets[name])
         node = self.graph.nodes[name]
-        shared = node.attr["shared_name"].s.decode() if "shared_name" in node.attr else ""
-        return self.state.table(node, shared or name, lambda handle: self._fill(name, handle))
+        if node.op in VARIABLES:
+            raise FormatError(
+                f"Cannot use module {self.graph.module}: variable {name!r} has no value",
+                expected="a value in the checkpoint, or an initializer",
+                received="neither",
+                fix="The module is damaged, or was written by a broken exporter",
+            )
+        purpose = f"table {name!r} of module {self.graph.module}"
+        shared = node.attr["shared_name"].s.decode("utf-8", "replace") if "shared_name" in node.attr else ""
+        return self.state.table(
+            shared or name, lambda: Table(node, purpose, self.policy, lambda handle: self._fill(name, handle))
+        )
 
     def _fill(self, table: str, handle: tf.Tensor) -> list[tf.saved_model.Asset]:
         """Runs the initializers of a table.
@@ -232,18 +244,26 @@ class VariantFunctions:
         targets = [op for op in self.graph.variant.table_initializers if self._initialized_by(op) == table]
         if not targets:
             return []
-        bound = BoundFragment(self, f"the initializer of table {table!r}", [], targets=targets)
-        names = bound.fragment.state
+        bound = BoundSubgraph(self, f"the initializer of table {table!r}", [], targets=targets)
+        names = bound.graph.state
         assets = {n: self.state.asset(self.graph.assets[n]) for n in names if n in self.graph.assets}
         known = {table: handle} | {name: asset.asset_path for name, asset in assets.items()}
         state = [known[name] if name in known else self._handle(name) for name in names]
-        build(bound.fragment, state, [])(*state)
+        build(bound.graph, state, [])(*state)
         return list(assets.values())
 
     def _initialized_by(self, op: str) -> str:
         """Returns the state node that a table initializer fills."""
         nodes = self.graph.nodes
-        name = op
-        while name in nodes and nodes[name].input:
-            name = Ref.parse(nodes[name].input[0]).node
-        return self.graph.state_of(name)
+        path = [op]
+        while path[-1] in nodes and nodes[path[-1]].input:
+            source = Ref.parse(nodes[path[-1]].input[0]).node
+            if source in path:
+                raise FormatError(
+                    f"Cannot tell which table {op!r} of module {self.graph.module} fills",
+                    expected="an initializer whose first input is a table",
+                    received=f"node {source!r}, which is an input of itself",
+                    fix="The module is damaged, or was made to do harm",
+                )
+            path.append(source)
+        return self.graph.state_of(path[-1])

@@ -7,54 +7,55 @@ imported each of them.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from tensorflow.core.framework import node_def_pb2
-
 from hubkeras.graphs.pruning import PLACEHOLDERS
+from hubkeras.graphs.subgraph import copy_of
 from hubkeras.graphs.tensorflow_internals import op_def
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Mapping
+
+    from hubkeras.graphs.subgraph import Subgraph
 
 _MOST_BYTES = 4096
 
 
-def merge_equal(nodes: Sequence[Any], kept: Collection[str]) -> list[Any]:
+def merge_common_subexpressions(graph: Subgraph) -> Subgraph:
     """Drops nodes that compute what another one computes, and lets those who took them take the other one.
 
     Nodes that have state, are large, or wait for another one by a control input (as all do that belong to a branch or a
     loop) are left alone.
 
     Args:
-        nodes: NodeDefs in an order in which inputs come first, as far as equal nodes are to be found; their inputs may
-            be changed.
-        kept: Names of nodes that must stay.
-
-    Returns:
-        The nodes that are left, in their order.
+        graph: A subgraph that owns its nodes; their inputs may be changed.
     """
+    if graph.contexts.roots:
+        # Equal constants of two branches are not the same: each runs only where its branch does, and a context lists
+        # its nodes by name.
+        return graph
+    kept = {Ref.parse(name).node for name in (*graph.fetches, *graph.targets)}
     first: dict[bytes, str] = {}
     other: dict[str, str] = {}
-    left = []
-    for node in nodes:
+    left = {}
+    for node in graph.nodes.values():
         _follow(node, other)
         if node.name not in kept and _is_function_of_inputs(node):
-            anonymous = node_def_pb2.NodeDef()
-            anonymous.CopyFrom(node)
+            anonymous = copy_of(node)
             anonymous.name = ""
             name = first.setdefault(anonymous.SerializeToString(deterministic=True), node.name)
             if name != node.name:
                 other[node.name] = name
                 continue
-        left.append(node)
-    for node in left if other else ():
+        left[node.name] = node
+    for node in left.values() if other else ():
         _follow(node, other)
-    return left
+    return dataclasses.replace(graph, nodes=left)
 
 
-def _follow(node: Any, other: dict[str, str]) -> None:
+def _follow(node: Any, other: Mapping[str, str]) -> None:
     for position, text in enumerate(node.input):
         ref = Ref.parse(text)
         if ref.node in other:

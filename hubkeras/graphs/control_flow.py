@@ -5,19 +5,21 @@ A graph says so in the collections COND_CONTEXT and WHILE_CONTEXT (control_flow.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow.core.framework import node_def_pb2, types_pb2
 from tensorflow.core.protobuf import control_flow_pb2
 
-from hubkeras.graphs.lost_gradients import refuse_lost_gradients
-from hubkeras.savedmodel.graph import tensor_name
+from hubkeras.errors import FormatError
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from hubkeras.graphs.subgraph import Subgraph
 
 CONTROL_FLOW = frozenset({"Enter", "Exit", "Switch", "Merge", "NextIteration", "LoopCond"})
 _TENSORS = ("pred_name", "pivot_name", "pivot_for_pred_name", "pivot_for_body_name", "maximum_iterations_name")
@@ -28,7 +30,7 @@ _COLLECTIONS = {"cond_context": "cond_ctxt", "while_context": "while_ctxt"}
 class ContextTree:
     """The contexts of a graph: the outermost ones, each holding those inside it."""
 
-    roots: tuple[Any, ...]
+    roots: tuple[Any, ...] = ()
     """`ControlFlowContextDef`s."""
 
     @staticmethod
@@ -39,7 +41,12 @@ class ContextTree:
             if collection in meta_graph.collection_def:
                 for value in meta_graph.collection_def[collection].bytes_list.value:
                     root = control_flow_pb2.ControlFlowContextDef()
-                    getattr(root, kind).ParseFromString(value)
+                    try:
+                        getattr(root, kind).ParseFromString(value)
+                    except DecodeError as error:
+                        raise FormatError(
+                            f"Cannot read collection {collection!r} of a graph", received=str(error)
+                        ) from error
                     roots.append(root)
         return ContextTree(tuple(roots))
 
@@ -72,9 +79,22 @@ class ContextTree:
             context.values_def.values.extend(f"{new}:0" for name in inside for new in made.get(name, ()))
             for attribute in _TENSORS:
                 text = getattr(context, attribute, "")
-                if text and tensor_name(text) in names:
-                    setattr(context, attribute, names[tensor_name(text)])
+                if text and Ref.parse(text).tensor in names:
+                    setattr(context, attribute, names[Ref.parse(text).tensor])
         return tree
+
+    def surviving(self, present: Collection[str]) -> dict[str, list[bytes]]:
+        """Returns the contexts that still have nodes, without what is gone, as collections hold them.
+
+        Args:
+            present: Names of the nodes that there are.
+        """
+        collections: dict[str, list[bytes]] = {}
+        for root in map(_copy, self.roots):
+            if _strip(root, present):
+                collection = next(name for name, kind in _COLLECTIONS.items() if kind == root.WhichOneof("ctxt"))
+                collections.setdefault(collection, []).append(own(root).SerializeToString())
+        return collections
 
     def pivots(self, present: set[str]) -> set[str]:
         """Returns the nodes that the contexts of some nodes hang on, whether or not the nodes need them.
@@ -94,7 +114,7 @@ class ContextTree:
 
     def around(self, node: Any) -> list[Any]:
         """Returns the `cond` contexts that a node is in, innermost first."""
-        inputs = {tensor_name(i.lstrip("^")) for i in node.input} | {f"{node.name}:0"}
+        inputs = {Ref.parse(i).tensor for i in node.input} | {f"{node.name}:0"}
         best: tuple[Any, ...] = ()
         for context, around in self.walk():
             if len(around) >= len(best) and not inputs.isdisjoint(_inner_values(context)):
@@ -104,7 +124,10 @@ class ContextTree:
 
 def own(wrapper: Any) -> Any:
     """Returns the CondContextDef or WhileContextDef in a ControlFlowContextDef."""
-    return getattr(wrapper, wrapper.WhichOneof("ctxt"))
+    kind = wrapper.WhichOneof("ctxt")
+    if kind is None:
+        raise FormatError("Cannot read a control flow context of a graph", expected="one of a cond or a while loop")
+    return getattr(wrapper, kind)
 
 
 def _copy(root: Any) -> Any:
@@ -113,14 +136,7 @@ def _copy(root: Any) -> Any:
     return copy
 
 
-def _surviving(contexts: ContextTree, present: set[str]) -> Iterator[Any]:
-    """Yields the outermost contexts that still have nodes, without what is gone."""
-    for root in map(_copy, contexts.roots):
-        if _strip(root, present):
-            yield root
-
-
-def _strip(wrapper: Any, present: set[str]) -> bool:
+def _strip(wrapper: Any, present: Collection[str]) -> bool:
     context = own(wrapper)
     values = context.values_def
     outside = set(values.external_values)
@@ -150,62 +166,34 @@ def _inner_values(context: Any) -> set[str]:
     return set(context.values_def.values) - set(context.values_def.external_values)
 
 
-def alive_after(target: str, graph_def: Any, contexts: ContextTree) -> str:
-    """Returns an op that runs after `target`, and also where the branch that holds it is not taken.
+def guard_targets(graph: Subgraph) -> Subgraph:
+    """Makes what waits for a target run also where the branch that holds the target is not taken.
 
     An op inside a branch of a v1 `cond` may be dead, and what waits for a dead op never runs. A `Merge` of "the op
     has run" and "the other branch was taken" can be waited for.
-
-    Args:
-        target: Name of an op.
-        graph_def: The graph, to which nodes are added.
-        contexts: Its control flow contexts.
-
-    Returns:
-        `target` itself where it is in no branch.
     """
-    nodes = {n.name: n for n in graph_def.node}
-    if not contexts.roots or target not in nodes:
-        return target
+    if not graph.contexts.roots:
+        return graph
+    made: dict[str, Any] = {}
+    targets = tuple(_guard(target, graph, made) if target in graph.nodes else target for target in graph.targets)
+    return dataclasses.replace(graph, nodes={**graph.nodes, **made}, targets=targets)
+
+
+def _guard(target: str, graph: Subgraph, made: dict[str, Any]) -> str:
+    """Returns the op to wait for in a target's place: the target itself where it is in no branch."""
     waited = target
-    for depth, context in enumerate(contexts.around(nodes[target])):
+    for depth, context in enumerate(graph.contexts.around(graph.nodes[target])):
         scope = f"{target}/_alive_{depth}"
-        predicate = context.pred_name
-        _add_bool(graph_def, f"{scope}/switch", "Switch", predicate, predicate)
+        _add_bool(made, f"{scope}/switch", "Switch", context.pred_name, context.pred_name)
         taken = f"{scope}/switch:{context.branch}"
         other = f"{scope}/switch:{1 - context.branch}"
-        _add_bool(graph_def, f"{scope}/done", "Identity", taken, f"^{waited}")
-        merge = _add_bool(graph_def, f"{scope}/merge", "Merge", f"{scope}/done", other)
-        merge.attr["N"].i = 2
-        waited = merge.name
+        _add_bool(made, f"{scope}/done", "Identity", taken, f"^{waited}")
+        _add_bool(made, f"{scope}/merge", "Merge", f"{scope}/done", other).attr["N"].i = 2
+        waited = f"{scope}/merge"
     return waited
 
 
-def _add_bool(graph_def: Any, name: str, op: str, *inputs: str) -> Any:
-    node = node_def_pb2.NodeDef(name=name, op=op)
-    node.input.extend(inputs)
+def _add_bool(made: dict[str, Any], name: str, op: str, *inputs: str) -> Any:
+    node = made[name] = node_def_pb2.NodeDef(name=name, op=op, input=inputs)
     node.attr["T"].type = types_pb2.DT_BOOL
-    graph_def.node.append(node)
-    return graph_def.node[-1]
-
-
-def import_with_contexts(fragment: Any, sources: Mapping[str, Any]) -> dict[str, Any]:
-    """Imports a fragment into the plain graph that is being built, contexts included.
-
-    Args:
-        fragment: A Fragment.
-        sources: The tensors that stand for its inputs and state, by their reserved names.
-
-    Returns:
-        The fetched tensors by name.
-    """
-    present = {n.name for n in fragment.graph_def.node} | {Ref.parse(s).node for s in sources}
-    meta_graph = tf.compat.v1.MetaGraphDef(graph_def=fragment.graph_def)
-    for root in _surviving(fragment.contexts, present):
-        collection = next(c for c, kind in _COLLECTIONS.items() if kind == root.WhichOneof("ctxt"))
-        meta_graph.collection_def[collection].bytes_list.value.append(own(root).SerializeToString())
-    used = {tensor_name(i) for n in fragment.graph_def.node for i in n.input}
-    tf.compat.v1.train.import_meta_graph(meta_graph, input_map={n: t for n, t in sources.items() if n in used})
-    refuse_lost_gradients(fragment.graph_def)
-    graph = tf.compat.v1.get_default_graph()
-    return {f: sources[f] if f in sources else graph.get_tensor_by_name(f) for f in fragment.fetches}
+    return node

@@ -6,45 +6,50 @@ may have another function under that name, so the name alone tells nothing.
 
 from __future__ import annotations
 
-import itertools
-from typing import Any
-
-import tensorflow as tf
+from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import UnsupportedError
 from hubkeras.graphs.tensorflow_internals import has_gradient, set_gradient
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import tensorflow as tf
+
+    from hubkeras.graphs.subgraph import Subgraph
 
 _LOST = "HubKerasLostGradient"
 _NUMBERED = b"CustomGradient-"
 
 
-def mark_lost_gradients(graph_def: Any) -> None:
+def mark_lost_gradients(graph: Subgraph) -> Subgraph:
     """Gives nodes whose gradient is lost one that nobody registers, in a graph and its functions.
 
     A gradient under a name of the author's choice is used if it is registered in this process.
 
     Args:
-        graph_def: A GraphDef whose nodes may be changed.
+        graph: A subgraph that owns its nodes; they are changed.
     """
-    for node in itertools.chain(graph_def.node, *(f.node_def for f in graph_def.library.function)):
+    for node in graph.all_nodes():
         if "_gradient_op_type" in node.attr:
             name = node.attr["_gradient_op_type"].s
-            if name.startswith(_NUMBERED) or not has_gradient(name.decode()):
+            if name.startswith(_NUMBERED) or not has_gradient(name.decode("utf-8", "replace")):
                 node.attr["_gradient_op_type"].s = _LOST.encode()
+    return graph
 
 
-def refuse_lost_gradients(graph_def: Any) -> None:
-    """Makes the nodes so marked say what is wrong when they are differentiated, once they are imported.
+def is_lost(node: Any) -> bool:
+    """Tells whether the gradient of a node was marked as lost."""
+    return "_gradient_op_type" in node.attr and node.attr["_gradient_op_type"].s == _LOST.encode()
+
+
+def refuse_lost_gradients(imported: Iterable[tf.Operation]) -> None:
+    """Makes imported nodes whose gradient is lost say what is wrong when they are differentiated.
 
     It is nothing that is written to a SavedModel: there TensorFlow only says that there is no gradient.
-
-    Args:
-        graph_def: The GraphDef that was imported into the graph that is being built.
     """
-    graph = tf.compat.v1.get_default_graph()
-    for node in graph_def.node:
-        if "_gradient_op_type" in node.attr and node.attr["_gradient_op_type"].s == _LOST.encode():
-            set_gradient(graph.get_operation_by_name(node.name), _refuse)
+    for op in imported:
+        set_gradient(op, _refuse)
 
 
 def _refuse(op: tf.Operation, *gradients: Any) -> Any:

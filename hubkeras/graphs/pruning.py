@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
+
+    from hubkeras.graphs.control_flow import ContextTree
 
 PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
 
@@ -23,12 +25,7 @@ class Pruned(NamedTuple):
     """Names of nodes that are referred to and do not exist."""
 
 
-def prune(
-    nodes: Mapping[str, Any],
-    fetches: Iterable[str],
-    feeds: Collection[str] = (),
-    stop: Callable[[Any], bool] = lambda node: False,
-) -> Pruned:
+def prune(nodes: Mapping[str, Any], fetches: Iterable[str], feeds: Collection[str] = ()) -> Pruned:
     """Finds the nodes that `fetches` need.
 
     As in a session, a fed tensor needs nothing, and a fed placeholder runs no longer, not even for a control edge.
@@ -37,7 +34,6 @@ def prune(
         nodes: NodeDefs by name.
         fetches: Names of tensors ("n:0") and ops ("^n").
         feeds: Full names of the tensors that are fed ("n:0").
-        stop: Tells whether the inputs of a node are left alone.
 
     Returns:
         The nodes, and what is wrong with them.
@@ -48,7 +44,7 @@ def prune(
     pending = list(fetches)
     while pending:
         ref = Ref.parse(pending.pop())
-        if ref.node in seen or f"{ref.node}:{ref.index}" in feeds:
+        if ref.node in seen or (feeds and f"{ref.node}:{ref.index}" in feeds):
             continue
         node = nodes.get(ref.node)
         if node is not None and ref.index is None and node.op in PLACEHOLDERS and f"{ref.node}:0" in feeds:
@@ -59,7 +55,29 @@ def prune(
             continue
         if node.op in {"Placeholder", "PlaceholderV2"}:
             unfed.append(ref.node)
-        if not stop(node):
-            pending.extend(node.input)
+        pending.extend(node.input)
     found = [node for name, node in nodes.items() if name in seen]
     return Pruned(found, unfed, missing)
+
+
+def with_pivots(
+    nodes: dict[str, Any], whole: Mapping[str, Any], contexts: ContextTree, feeds: Collection[str]
+) -> dict[str, Any]:
+    """Adds to some nodes those that their control flow contexts hang on, and what these need.
+
+    Args:
+        nodes: NodeDefs by name.
+        whole: All nodes of their graph.
+        contexts: The contexts of their graph.
+        feeds: Full names of the tensors that are fed.
+    """
+    pivots: set[str] = set()
+    while contexts.roots:
+        more = contexts.pivots(set(nodes)) - nodes.keys()
+        more = {p for p in more if p in whole and whole[p].op not in PLACEHOLDERS}
+        if not more:
+            break
+        pivots |= more
+        names = [*(f"^{n}" for n in nodes), *(f"^{p}" for p in pivots)]
+        nodes = {node.name: node for node in prune(whole, names, feeds).nodes}
+    return nodes

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 import numpy as np
-from tensorflow.core.framework import graph_pb2, node_def_pb2, types_pb2
-from tensorflow.python.framework import tensor_util
+import tensorflow as tf
+from tensorflow.core.framework import node_def_pb2, types_pb2
 
+from hubkeras.errors import FormatError
+from hubkeras.graphs.subgraph import by_name, copy_of
+from hubkeras.savedmodel.graph import attribute
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from hubkeras.graphs.cutting import Fragment
+    from collections.abc import Mapping
+
+    from hubkeras.graphs.subgraph import Subgraph
 
 SEED = "hubkeras_seed:0"
 
@@ -31,26 +36,27 @@ _STATELESS = {
 """The op that takes a seed, and after how many of the inputs it takes it."""
 
 
-def make_replayable(fragment: Fragment) -> tuple[Fragment, bool]:
-    """Gives the random ops of a fragment a seed, the tensor `hubkeras_seed:0`.
+def draw_from_seed(graph: Subgraph) -> tuple[Subgraph, bool]:
+    """Gives the random ops of a subgraph a seed, the tensor `hubkeras_seed:0`.
 
     Args:
-        fragment: The fragment.
+        graph: The subgraph; its nodes stay as they are.
 
     Returns:
-        The fragment so changed, and whether it has any random ops.
+        The subgraph so changed, and whether it has any random ops.
+
+    Raises:
+        FormatError: The loops around one do not hang together.
     """
-    random = [n for n in fragment.graph_def.node if n.op in _STATELESS]
-    if not random:
-        return fragment, False
-    graph_def = graph_pb2.GraphDef()
-    graph_def.CopyFrom(fragment.graph_def)
-    counters = _LoopCounters(graph_def, fragment)
-    for node in [n for n in graph_def.node if n.op in _STATELESS]:
-        _draw_from(node, counters.seed(node))
-    graph_def.node.extend(counters.made)
-    contexts = fragment.contexts.adopt(counters.owners)
-    return dataclasses.replace(fragment, graph_def=graph_def, contexts=contexts), True
+    if not any(n.op in _STATELESS for n in graph.nodes.values()):
+        return graph, False
+    nodes = {n.name: copy_of(n) if n.op in _STATELESS else n for n in graph.nodes.values()}
+    counters = _LoopCounters(nodes, graph)
+    for node in nodes.values():
+        if node.op in _STATELESS:
+            _draw_from(node, counters.seed(node))
+    contexts = graph.contexts.adopt(counters.owners)
+    return dataclasses.replace(graph, nodes=by_name([*nodes.values(), *counters.made]), contexts=contexts), True
 
 
 def _draw_from(node: Any, seed: str) -> None:
@@ -71,33 +77,35 @@ def _draw_from(node: Any, seed: str) -> None:
 class _LoopCounters:
     """The seeds of random ops, and the counters of the loops that they are in."""
 
-    def __init__(self, graph_def: Any, fragment: Fragment) -> None:
-        self.nodes = {n.name: n for n in graph_def.node}
-        self.contexts = list(fragment.contexts.walk())
+    def __init__(self, nodes: Mapping[str, Any], graph: Subgraph) -> None:
+        self.nodes, self.purpose = nodes, graph.purpose
+        self.contexts = list(graph.contexts.walk())
         self.made: list[Any] = []
         self.owners: dict[str, str] = {}
         self._counters: dict[str, str] = {}
         self._known: dict[tuple[str, str], str] = {}
 
     def seed(self, node: Any) -> str:
-        """Returns the tensor to draw from in one random op; it tells ops apart by their names."""
+        """Returns the tensor to draw from in one random op."""
         loops = self._loops_around(node)
         seed = SEED[:-2]
         for loop in loops:
             seed = self._enter(loop, seed)
         scope = f"{node.name}/_seed"
         control = self._frame_control(node, bool(loops))
-        offset = self._constant(
-            f"{scope}/number", np.array([crc32(node.name.encode()) >> 1, 0], np.int32), control, node.name
-        )
-        seed = self._add(f"{scope}/add", "AddV2", [seed, offset], node.name)
+        # Two ops must not draw the same: each shifts the call's seed by its name. In a loop, each turn shifts it
+        # further, by a stride of its own for each of the loops around, so that no two turns meet.
+        own = np.array([crc32(node.name.encode()) >> 1, 0], np.int32)
+        offset = self._constant(f"{scope}/number", own, control, node.name)
+        seed = self._add(f"{scope}/add", "AddV2", [seed, offset], node.name).name
         for depth, loop in enumerate(loops):
             turn = self._turn(loop)
             for inner in loops[depth + 1 :]:
                 turn = self._enter(inner, turn)
-            stride = self._constant(f"{scope}/stride_{depth}", np.array([0, 7919**depth], np.int32), control, node.name)
-            step = self._add(f"{scope}/step_{depth}", "Mul", [turn, stride], node.name)
-            seed = self._add(f"{scope}/add_{depth}", "AddV2", [seed, step], node.name)
+            step_per_turn = np.array([0, pow(7919, depth, 1 << 31)], np.int32)
+            stride = self._constant(f"{scope}/stride_{depth}", step_per_turn, control, node.name)
+            step = self._add(f"{scope}/step_{depth}", "Mul", [turn, stride], node.name).name
+            seed = self._add(f"{scope}/add_{depth}", "AddV2", [seed, step], node.name).name
         return seed
 
     def _loops_around(self, node: Any) -> list[Any]:
@@ -111,67 +119,71 @@ class _LoopCounters:
 
     def _frame_control(self, node: Any, inside: bool) -> list[str]:
         """A constant in a loop must hang on something of the loop, as the op's own shape does."""
-        return [f"^{Ref.parse(node.input[0].lstrip('^')).node}"] if inside and node.input else []
+        return [f"^{Ref.parse(node.input[0]).node}"] if inside and node.input else []
 
     def _turn(self, loop: Any) -> str:
         """Returns the tensor, in the loop's body, that counts the turns of a loop."""
         if loop.context_name in self._counters:
             return self._counters[loop.context_name]
-        scope = f"{loop.context_name}/_turns"
-        frame = self._frame(loop)
-        enter = self._node(f"{scope}/enter", "Enter", [self._constant(f"{scope}/zero", np.int32(0), [], "")])
-        enter.attr["frame_name"].s = frame.attr["frame_name"].s
-        enter.attr["parallel_iterations"].i = frame.attr["parallel_iterations"].i or 10
-        merge = self._node(f"{scope}/merge", "Merge", [enter.name, f"{scope}/next"])
-        merge.attr["N"].i = 2
-        condition = Ref.parse(loop.pivot_name).node
-        switch = self._node(f"{scope}/switch", "Switch", [merge.name, condition])
-        turn = self._node(f"{scope}/turn", "Identity", [f"{switch.name}:1"])
-        one = self._constant(f"{scope}/one", np.int32(1), [f"^{turn.name}"], "")
-        add = self._node(f"{scope}/add", "AddV2", [turn.name, one])
-        self._node(f"{scope}/next", "NextIteration", [add.name])
-        member = next(iter(set(loop.values_def.values) - set(loop.values_def.external_values)))
-        for name in ("enter", "merge", "switch", "turn", "one", "add", "next"):
-            self.owners[f"{scope}/{name}"] = Ref.parse(member).node
-        self._counters[loop.context_name] = turn.name
-        return turn.name
-
-    def _frame(self, loop: Any) -> Any:
-        names = (Ref.parse(n).node for n in loop.loop_enter_names)
-        return next(self.nodes[n] for n in names if n in self.nodes)
+        scope, owner = f"{loop.context_name}/_turns", self._member(loop)
+        enter = self._entry(f"{scope}/enter", loop, self._constant(f"{scope}/zero", np.int32(0), [], ""))
+        self._add(f"{scope}/merge", "Merge", [enter.name, f"{scope}/next"], owner).attr["N"].i = 2
+        switch = self._add(f"{scope}/switch", "Switch", [f"{scope}/merge", Ref.parse(loop.pivot_name).node], owner)
+        turn = self._add(f"{scope}/turn", "Identity", [f"{switch.name}:1"], owner).name
+        one = self._constant(f"{scope}/one", np.int32(1), [f"^{turn}"], owner)
+        self._add(f"{scope}/add", "AddV2", [turn, one], owner)
+        self._add(f"{scope}/next", "NextIteration", [f"{scope}/add"], owner)
+        self._counters[loop.context_name] = turn
+        return turn
 
     def _enter(self, loop: Any, tensor: str) -> str:
         """Takes a tensor into a loop as a constant of it."""
         key = (loop.context_name, tensor)
         if key not in self._known:
-            frame = self._frame(loop)
-            enter = self._node(f"{loop.context_name}/_seed_{len(self._known)}", "Enter", [tensor])
-            enter.attr["frame_name"].s = frame.attr["frame_name"].s
+            enter = self._entry(f"{loop.context_name}/_seed_{len(self._known)}", loop, tensor)
             enter.attr["is_constant"].b = True
-            enter.attr["parallel_iterations"].i = frame.attr["parallel_iterations"].i or 10
-            member = next(iter(set(loop.values_def.values) - set(loop.values_def.external_values)))
-            self.owners[enter.name] = Ref.parse(member).node
             self._known[key] = enter.name
         return self._known[key]
+
+    def _entry(self, name: str, loop: Any, tensor: str) -> Any:
+        """Makes the node that takes a tensor into a loop."""
+        entries = (self.nodes.get(Ref.parse(n).node) for n in loop.loop_enter_names)
+        other = next((node for node in entries if node is not None), None)
+        if other is None:
+            raise self._broken(loop, "nothing that enters it")
+        enter = self._add(name, "Enter", [tensor], self._member(loop))
+        enter.attr["frame_name"].s = attribute(other, "frame_name").s
+        enter.attr["parallel_iterations"].i = attribute(other, "parallel_iterations").i or 10
+        return enter
+
+    def _member(self, loop: Any) -> str:
+        """Returns some node of a loop."""
+        member = next((v for v in loop.values_def.values if v not in loop.values_def.external_values), None)
+        if member is None:
+            raise self._broken(loop, "no values")
+        return Ref.parse(member).node
+
+    def _broken(self, loop: Any, received: str) -> FormatError:
+        return FormatError(
+            f"Cannot differentiate {self.purpose}",
+            expected="loops with values and nodes that enter them",
+            received=f"loop {loop.context_name!r} with {received}",
+            fix="The module is damaged, or was written by a broken exporter",
+        )
 
     def _constant(self, name: str, value: Any, control: list[str], owner: str) -> str:
         node = node_def_pb2.NodeDef(name=name, op="Const")
         node.input.extend(control)
         node.attr["dtype"].type = types_pb2.DT_INT32
-        node.attr["value"].tensor.CopyFrom(tensor_util.make_tensor_proto(value))
+        node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
         self.made.append(node)
         if owner:
             self.owners[name] = owner
         return name
 
-    def _add(self, name: str, op: str, inputs: list[str], owner: str) -> str:
-        self._node(name, op, inputs)
-        self.owners[name] = owner
-        return name
-
-    def _node(self, name: str, op: str, inputs: list[str]) -> Any:
-        node = node_def_pb2.NodeDef(name=name, op=op)
-        node.input.extend(inputs)
+    def _add(self, name: str, op: str, inputs: list[str], owner: str) -> Any:
+        node = node_def_pb2.NodeDef(name=name, op=op, input=inputs)
         node.attr["T"].type = types_pb2.DT_INT32
         self.made.append(node)
+        self.owners[name] = owner
         return node

@@ -1,6 +1,6 @@
-"""What a backward function gets from the forward one instead of computing it again.
+"""Residuals: what a backward function gets from the forward one instead of computing it again.
 
-Running a fragment again gives the same only where its ops give the same. So
+Running a subgraph again gives the same only where its ops give the same. So
 
 1. what an op outside of control flow gave that draws at random, looks into a table or acts on the world is kept, and
    that op does not run again;
@@ -14,23 +14,22 @@ Ops of the first kind that stand in control flow, or in functions, cannot be rep
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
-from tensorflow.core.framework import graph_pb2, node_def_pb2, types_pb2
+from tensorflow.core.framework import node_def_pb2, types_pb2
 
-from hubkeras.graphs.state_arguments import STATE
+from hubkeras.graphs.subgraph import STATE, by_name, copy_of
 from hubkeras.graphs.tensorflow_internals import never_differentiable, op_def
-from hubkeras.savedmodel.graph import tensor_name
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from hubkeras.graphs.cutting import Fragment
+    from hubkeras.graphs.subgraph import Subgraph
 
-STASH = "hubkeras_stash"
-_GRADIENT = "HubKerasStashedRows"
+RESIDUAL = "hubkeras_residual"
+_GRADIENT = "HubKerasResidualRows"
 _GATHERS = frozenset({"ResourceGather", "ResourceGatherNd"})
 _REPEATABLE = ("ReadVariableOp", "Resource", "Assign", "Var", "TensorArray", "Stack", "Assert", "Print")
 _REPEATABLE += ("LookupTableFind", "LookupTableSize", "If", "While", "Case", "Placeholder")
@@ -38,19 +37,19 @@ _REPEATABLE += ("PartitionedCall", "StatefulPartitionedCall", "SymbolicGradient"
 _CANNOT_KEEP = frozenset({types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT})
 
 
-class Stashed(NamedTuple):
-    """A fragment that gets from outside what it must not compute again."""
+class Residuals(NamedTuple):
+    """A subgraph that gets from outside what it must not compute again, and what that is."""
 
-    fragment: Fragment
+    graph: Subgraph
     tensors: tuple[str, ...]
-    """What is kept, by the names that it has in the forward fragment; number i is `hubkeras_stash/i:0`."""
+    """What is kept, by the names that it has in the forward graph; number i is `hubkeras_residual/i:0`."""
     ends: tuple[str, ...]
     """What the ops took whose results are kept: a gradient stops there, though it should go on."""
     whole: tuple[int, ...]
     """Positions of the variables whose whole value it needs."""
 
 
-def stash(forward: Fragment, backward: Fragment, variables: Mapping[int, Any]) -> Stashed:
+def find_residuals(forward: Subgraph, backward: Subgraph, variables: Mapping[int, Any]) -> Residuals:
     """Finds what the backward function must get from the forward one.
 
     Args:
@@ -59,33 +58,37 @@ def stash(forward: Fragment, backward: Fragment, variables: Mapping[int, Any]) -
         variables: The state of `backward` that is a variable, by position.
     """
     inside = backward.contexts.members()
-    known = {n.name for n in forward.graph_def.node}
-    graph_def = graph_pb2.GraphDef()
-    graph_def.CopyFrom(backward.graph_def)
-    outside = [n for n in graph_def.node if n.name not in inside and n.name in known]
-    kept = [n for n in outside if (not repeats(n.op) or _looks_up(n.op)) and _can_be_kept(n.op)]
+    outside = [n for n in backward.nodes.values() if n.name not in inside and n.name in forward.nodes]
+    kept = {n.name: n for n in outside if (not repeats(n.op) or _looks_up(n.op)) and _can_be_kept(n.op)}
     gathers = [n for n in outside if n.op in _GATHERS]
-    gone = {n.name for n in kept}
-    used = {tensor_name(i) for n in graph_def.node for i in n.input} | set(backward.fetches)
-    tensors = sorted(t for t in used if t.rpartition(":")[0] in gone)
-    names = {t: f"{STASH}/{i}:0" for i, t in enumerate(tensors)}
-    rows = [_rows(n, f"{STASH}/{len(tensors) + i}") for i, n in enumerate(gathers)]
+    used = {Ref.parse(i).tensor for n in backward.nodes.values() for i in n.input} | set(backward.fetches)
+    tensors = sorted(t for t in used if t.rpartition(":")[0] in kept)
+    names = {t: f"{RESIDUAL}/{i}:0" for i, t in enumerate(tensors)}
+    rows = [_rows(n, f"{RESIDUAL}/{len(tensors) + i}") for i, n in enumerate(gathers)]
     names |= {f"{n.name}:0": f"{new.name}:0" for n, new in zip(gathers, rows, strict=True)}
-    ends = {tensor_name(i) for n in kept for i in _differentiable_inputs(n)}
-    left = [n for n in graph_def.node if n.name not in gone]
-    for node in left:
-        inputs = [names.get(tensor_name(i), i) if i[0] != "^" else i for i in node.input if i[1:] not in gone]
-        del node.input[:]
-        node.input.extend(inputs)
-    whole = tuple(sorted(_read_whole(left, {n.name for n in gathers}) & variables.keys()))
-    changed = graph_pb2.GraphDef(versions=graph_def.versions, library=graph_def.library, node=[*left, *rows])
-    fragment = dataclasses.replace(
+    left = [_renamed(n, names, kept) for n in backward.nodes.values() if n.name not in kept]
+    graph = dataclasses.replace(
         backward,
-        graph_def=changed,
+        nodes=by_name([*left, *rows]),
         fetches=tuple(names.get(f, f) for f in backward.fetches),
         contexts=backward.contexts.adopt({}, names),
     )
-    return Stashed(fragment, (*tensors, *(f"{n.name}:0" for n in gathers)), tuple(sorted(ends)), whole)
+    ends = {Ref.parse(i).tensor for n in kept.values() for i in _differentiable_inputs(n)}
+    whole = sorted(_read_whole(left, {n.name for n in gathers}) & variables.keys())
+    return Residuals(graph, (*tensors, *(f"{n.name}:0" for n in gathers)), tuple(sorted(ends)), tuple(whole))
+
+
+def _renamed(node: Any, names: Mapping[str, str], gone: Mapping[str, Any]) -> Any:
+    """Returns a node that takes tensors by other names, and waits for nothing that is gone."""
+    new = copy_of(node)
+    del new.input[:]
+    for text in node.input:
+        ref = Ref.parse(text)
+        if ref.index is not None:
+            new.input.append(names.get(ref.tensor, text))
+        elif ref.node not in gone:
+            new.input.append(text)
+    return new
 
 
 def repeats(op: str) -> bool:
@@ -97,10 +100,9 @@ def repeats(op: str) -> bool:
     return not draws and (not definition.is_stateful or op.startswith(_REPEATABLE))
 
 
-def cannot_repeat(graph_def: Any) -> Iterator[Any]:
-    """Yields the nodes of a graph and of its functions that would give something else when they run again."""
-    bodies = (f.node_def for f in graph_def.library.function)
-    return (n for n in itertools.chain(graph_def.node, *bodies) if not repeats(n.op))
+def cannot_repeat(nodes: Iterable[Any]) -> Iterator[Any]:
+    """Yields those nodes that would give something else when they run again."""
+    return (n for n in nodes if not repeats(n.op))
 
 
 def take_rows(node: Any) -> None:
@@ -141,13 +143,13 @@ def _differentiable_inputs(node: Any) -> list[str]:
     return [] if never_differentiable(node.op) else [i for i in node.input if not i.startswith("^")]
 
 
-def _read_whole(nodes: list[Any], gathers: set[str]) -> set[int]:
+def _read_whole(nodes: Iterable[Any], gathers: set[str]) -> set[int]:
     """Returns the positions of the state that is used for more than gathering rows outside of control flow."""
     found = set()
     for node in nodes:
         if node.name not in gathers:
             for text in node.input:
-                scope, _, number = tensor_name(text)[:-2].rpartition("/")
-                if scope == STATE and number.isdigit():
+                scope, _, number = Ref.parse(text).node.rpartition("/")
+                if scope == STATE and number.isdecimal():
                     found.add(int(number))
     return found

@@ -7,49 +7,50 @@ orders takes the rows from the variable itself, and its gradient is that of the 
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import tensorflow as tf
 from tensorflow.core.framework import node_def_pb2, types_pb2
-from tensorflow.python.framework import tensor_util
 
-from hubkeras.savedmodel.graph import tensor_name
+from hubkeras.graphs.consumers import consumers_of
+from hubkeras.graphs.state_nodes import VARIABLES
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
+
+    from hubkeras.graphs.subgraph import Subgraph
 
 _GATHERS = frozenset({"Gather", "GatherV2"})
 _READS = frozenset({"Identity", "ReadVariableOp"})
 _FLOATS = frozenset({types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16})
 
 
-def gather_from_variables(
-    nodes: Iterable[Any], variables: Collection[str], feeds: Collection[str], fetches: Collection[str]
-) -> list[Any]:
+def gather_rows_from_variables(graph: Subgraph) -> Subgraph:
     """Makes lookups in what was read of a variable lookups in the variable.
 
-    Args:
-        nodes: NodeDefs; they are not changed.
-        variables: Names of the nodes that are variables.
-        feeds: Full names of the tensors that are fed.
-        fetches: Full names of the tensors that are wanted.
-
     Returns:
-        The nodes, without reads that nothing needs any longer.
+        The graph, without reads that nothing needs any longer.
     """
-    index = {n.name: n for n in nodes}
-    consumers = _consumers(index)
-    for variable in variables:
+    index = dict(graph.nodes)
+    holders = [n.name for n in index.values() if n.op in VARIABLES and f"{n.name}:0" not in graph.feeds]
+    named = Counter(graph.aliases.get(name, name) for name in holders)
+    consumers = consumers_of(index.values())
+    wanted = {*graph.fetches, *(f"{target}:0" for target in graph.targets)}
+    for variable in holders:
+        # Two nodes may stand for one variable; then an assignment to the other one is not among the users of this one.
         users = [index[name] for name in consumers.get(variable, ())]
-        if all(_only_reads(user) for user in users):
+        if named[graph.aliases.get(variable, variable)] == 1 and all(_only_reads(user) for user in users):
             for read in users:
-                if f"{read.name}:0" not in feeds and not any(i.startswith("^") for i in read.input):
-                    _take_rows(index, consumers, variable, read, fetches)
-    return list(index.values())
+                if f"{read.name}:0" not in graph.feeds and not any(i.startswith("^") for i in read.input):
+                    _take_rows(index, consumers, variable, read, wanted)
+    return dataclasses.replace(graph, nodes=index)
 
 
 def _take_rows(
-    index: dict[str, Any], consumers: Mapping[str, list[str]], variable: str, read: Any, fetches: Collection[str]
+    index: dict[str, Any], consumers: Mapping[str, Iterable[str]], variable: str, read: Any, wanted: Collection[str]
 ) -> None:
     gathers = [read] if read.op in _GATHERS else [index[name] for name in consumers.get(read.name, ())]
     rest = 0
@@ -58,16 +59,8 @@ def _take_rows(
             index[gather.name] = _from_variable(gather, variable)
         else:
             rest += 1
-    if read.op in _READS and gathers and not rest and f"{read.name}:0" not in fetches:
+    if read.op in _READS and gathers and not rest and f"{read.name}:0" not in wanted:
         del index[read.name]
-
-
-def _consumers(index: Mapping[str, Any]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for node in index.values():
-        for text in dict.fromkeys(Ref.parse(i).node for i in node.input):
-            found.setdefault(text, []).append(node.name)
-    return found
 
 
 def _only_reads(node: Any) -> bool:
@@ -78,14 +71,14 @@ def _is_lookup(node: Any, source: str, index: Mapping[str, Any]) -> bool:
     """Tells whether a node gathers rows of `source`, and may do so at any time."""
     if node.op not in _GATHERS or any(i.startswith("^") for i in node.input):
         return False
-    if tensor_name(node.input[0]) != f"{source}:0" or node.attr["Tparams"].type not in _FLOATS:
+    if Ref.parse(node.input[0]) != Ref(source, 0) or node.attr["Tparams"].type not in _FLOATS:
         return False
     if node.op == "Gather":
         return True
     axis = index.get(Ref.parse(node.input[2]).node)
     if axis is None or axis.op != "Const" or ("batch_dims" in node.attr and node.attr["batch_dims"].i):
         return False
-    return int(tensor_util.MakeNdarray(axis.attr["value"].tensor)) == 0
+    return int(tf.make_ndarray(axis.attr["value"].tensor)) == 0
 
 
 def _from_variable(gather: Any, variable: str) -> Any:

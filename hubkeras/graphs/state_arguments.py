@@ -1,4 +1,4 @@
-"""A pruned graph made fit for import: no references, no state of its own, nothing tied to where it was written.
+"""State taken out of a graph: no references, no variables of its own, nothing tied to where it was written.
 
 What the graph reads from outside (inputs, variables, tables, asset paths) becomes tensors under reserved names that no
 node bears; the importer maps them to arguments of a function.
@@ -9,23 +9,23 @@ read of its own, which runs when the consumer would have looked at the reference
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tensorflow.core.framework import node_def_pb2, types_pb2
 
 from hubkeras.errors import UnsupportedError
 from hubkeras.graphs.pruning import PLACEHOLDERS
-from hubkeras.graphs.tensorflow_internals import op_def
-from hubkeras.savedmodel.graph import tensor_name
+from hubkeras.graphs.specialization import drop_private_attributes
+from hubkeras.graphs.state_nodes import VARIABLES, gives_reference, is_state
+from hubkeras.graphs.subgraph import INPUT, STATE, by_name, copy_of
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Sequence
 
-VARIABLES = frozenset({"VarHandleOp", "VariableV2", "Variable", "AutoReloadVariable"})
-INPUT, STATE = "hubkeras_input", "hubkeras_state"
+    from hubkeras.graphs.subgraph import Subgraph
 
 _PASS = {
     "RefSwitch": "Switch",
@@ -49,7 +49,8 @@ _TABLE_OPS = {
         *("InitializeTable", "InitializeTableFromTextFile"),
     )
 }
-_DROPPED_ATTRS = ("_class", "_output_shapes", "_has_manual_control_dependencies")
+_ON_HANDLES = {**_PASS, **_DTYPE_OPS, **_T_OPS, **_VALUE_OPS}
+"""Ops that take a reference, with what they are called where they take a handle."""
 
 
 class _Handle(NamedTuple):
@@ -61,76 +62,63 @@ class _Handle(NamedTuple):
     """The assignment that the reference came out of, empty if none."""
 
 
-def is_state(node: Any) -> bool:
-    """Tells whether a node is a variable, a table or another resource that outlives a call."""
-    if node.op in VARIABLES:
-        return True
-    definition = op_def(node.op)
-    return bool(
-        definition is not None
-        and definition.is_stateful
-        and not definition.input_arg
-        and len(definition.output_arg) == 1
-        and (definition.output_arg[0].type == types_pb2.DT_RESOURCE or definition.output_arg[0].is_ref)
+def take_state_out(graph: Subgraph) -> Subgraph:
+    """Turns what a graph is fed, its state, and the paths of its assets into tensors from outside.
+
+    Returns:
+        A graph that owns its nodes: without placeholders that are fed, and without state.
+
+    Raises:
+        UnsupportedError: An op takes the reference of a table that is known for handles only.
+    """
+    nodes = graph.nodes.values()
+    state = [n.name for n in nodes if is_state(n) and f"{n.name}:0" not in graph.feeds]
+    assets = [n.name for n in nodes if n.name in graph.assets and f"{n.name}:0" not in graph.feeds]
+    rewriter = _Rewriter(graph, state, assets)
+    rewriter.run()
+    return dataclasses.replace(
+        graph,
+        nodes=by_name(rewriter.made),
+        contexts=graph.contexts.adopt(rewriter.owners, rewriter.new_names),
+        fetches=tuple(rewriter.outputs.get(name, name) for name in graph.fetches),
+        state=(*(graph.aliases.get(name, name) for name in state), *assets),
     )
 
 
-@dataclass
-class Rewritten:
-    """Nodes fit for import."""
-
-    nodes: list[Any] = field(default_factory=list)
-    owners: dict[str, str] = field(default_factory=dict)
-    """For each new node the one it was made for."""
-    outputs: dict[str, str] = field(default_factory=dict)
-    """Fetched tensors that go by another name now, by their full names."""
-    names: dict[str, str] = field(default_factory=dict)
-    """All tensors that come from outside now, by their full names."""
-
-
-def rewrite(
-    nodes: Sequence[Any], feeds: Sequence[str], state: Sequence[str], fetches: Iterable[str], assets: Sequence[str] = ()
-) -> Rewritten:
-    """Rewrites nodes; they are copied, not changed.
+class _Rewriter:
+    """The new nodes, and what is known of the old ones.
 
     Args:
-        nodes: NodeDefs, whatever the fetches need.
-        feeds: Full names of the tensors that are fed; number i becomes `hubkeras_input/i`.
-        state: Names of the state nodes, and after them of the asset constants; number i becomes `hubkeras_state/i`.
-        fetches: Full names of the tensors that are wanted.
-        assets: Names of the state that is a path, not a resource.
-
-    Returns:
-        The new nodes, without placeholders that are fed and without state.
+        graph: The graph.
+        state: Names of its state nodes; number i becomes `hubkeras_state/i`.
+        assets: Names of the nodes that are a path; their numbers come after.
     """
-    return _Rewriter(nodes, feeds, state, set(fetches), set(assets)).run()
 
-
-class _Rewriter:
-    def __init__(
-        self, nodes: Sequence[Any], feeds: Sequence[str], state: Sequence[str], fetches: set[str], assets: set[str]
-    ) -> None:
-        self.nodes = {n.name: n for n in nodes}
-        self.new_names = {feed: f"{INPUT}/{i}" for i, feed in enumerate(feeds)}
-        self.new_names |= {f"{name}:0": f"{STATE}/{i}" for i, name in enumerate(state)}
-        self.state, self.assets, self.fetches = set(state), assets, fetches
-        outputs = {f: f"{self.new_names[f]}:0" for f in fetches if f in self.new_names}
-        self.result = Rewritten(outputs=outputs, names=self.new_names)
-        self.read_by: Counter[str] = Counter(fetches)
-        for node in nodes:
-            self.read_by.update(tensor_name(i) for i in _plain_inputs(node))
+    def __init__(self, graph: Subgraph, state: Sequence[str], assets: Collection[str]) -> None:
+        self.nodes = graph.nodes
+        self.state, self.outside, self.fetches = state, {*state, *assets}, set(graph.fetches)
+        self.new_names = {feed: f"{INPUT}/{i}" for i, feed in enumerate(graph.feeds)}
+        self.new_names |= {f"{name}:0": f"{STATE}/{i}" for i, name in enumerate([*state, *assets])}
+        self.made: list[Any] = []
+        self.owners: dict[str, str] = {}
+        """For each new node the one it was made for."""
+        self.outputs = {f: f"{self.new_names[f]}:0" for f in self.fetches if f in self.new_names}
+        """Fetched tensors that go by another name now, by their full names."""
+        self.read_by: Counter[str] = Counter(self.fetches)
+        for node in self.nodes.values():
+            self.read_by.update(Ref.parse(i).tensor for i in _plain_inputs(node))
         self.handles = self._find_handles()
 
-    def run(self) -> Rewritten:
-        for name in self.fetches & self.handles.keys():
+    def run(self) -> None:
+        """Makes the new nodes."""
+        for name in sorted(self.fetches & self.handles.keys()):
             node, index = Ref.parse(name)
             if self.nodes[node].op in VARIABLES or self.nodes[node].op in _PASS:
                 read = self._read(self.handles[name], f"{node}/_fetch_{index}", node, [])
-                self.result.outputs[name] = f"{read}:0"
+                self.outputs[name] = f"{read}:0"
         for name, node in self.nodes.items():
-            if name not in self.state and not self._is_fed_placeholder(node):
+            if name not in self.outside and not self._is_fed_placeholder(node):
                 self._rewrite(node)
-        return self.result
 
     def _is_fed_placeholder(self, node: Any) -> bool:
         return node.op in PLACEHOLDERS and f"{node.name}:0" in self.new_names
@@ -138,9 +126,9 @@ class _Rewriter:
     def _find_handles(self) -> dict[str, _Handle]:
         """Finds for every tensor that is a reference the resource handle to use in its place."""
         handles: dict[str, _Handle] = {}
-        for name in self.state - self.assets:
+        for name in self.state:
             node = self.nodes[name]
-            if node.op != "VarHandleOp" and _gives_reference(node):
+            if gives_reference(node.op):
                 dtype = node.attr["dtype"].type if "dtype" in node.attr else 0  # asking for it would write it
                 handles[f"{name}:0"] = _Handle(self.new_names[f"{name}:0"], dtype, "")
         found = bool(handles)
@@ -149,7 +137,8 @@ class _Rewriter:
             for name, node in self.nodes.items():
                 if f"{name}:0" in handles or not (node.op in _PASS or node.op in _DTYPE_OPS or node.op in _T_OPS):
                     continue
-                source = next((handles[i] for i in map(tensor_name, node.input) if i in handles), None)
+                tensors = (ref.tensor for ref in map(Ref.parse, node.input) if ref.index is not None)
+                source = next((handles[tensor] for tensor in tensors if tensor in handles), None)
                 if source is None:
                     continue
                 found = True
@@ -161,17 +150,14 @@ class _Rewriter:
         return handles
 
     def _rewrite(self, node: Any) -> None:
-        new = node_def_pb2.NodeDef()
-        new.CopyFrom(node)
+        new = copy_of(node)
         new.device = ""
-        for attr in _DROPPED_ATTRS:
-            if attr in new.attr:
-                del new.attr[attr]
+        drop_private_attributes(new.attr)
         control = [i for i in map(self._input, node.input) if i.startswith("^")]
         control = list(dict.fromkeys(c for c in control if c != "^"))
         data = [i for i in node.input if not i.startswith("^")]
-        first = self.handles.get(tensor_name(data[0])) if data else None
-        if first and (node.op in _PASS or node.op in _DTYPE_OPS or node.op in _T_OPS or node.op in _VALUE_OPS):
+        first = self.handles.get(Ref.parse(data[0]).tensor) if data else None
+        if first and node.op in _ON_HANDLES:
             self._take_handle(new, first, data, control)
         elif first and node.op in _TABLE_OPS:
             new.op = _TABLE_OPS[node.op]
@@ -192,7 +178,7 @@ class _Rewriter:
         if node.op in _PASS:
             new.op = _PASS[node.op]
             new.attr["T"].type = types_pb2.DT_RESOURCE
-            inputs = [h.tensor if (h := self.handles.get(tensor_name(i))) else self._input(i) for i in data]
+            inputs = [h.tensor if (h := self.handles.get(Ref.parse(i).tensor)) else self._input(i) for i in data]
             self._add(new, inputs, control)
             return
         inputs = [handle.tensor, *self._inputs(node, data[1:], control)]
@@ -212,7 +198,7 @@ class _Rewriter:
             new.op = _T_OPS[node.op]
         if self.read_by[f"{node.name}:0"]:
             new.name = f"{node.name}/_assign"
-            self.result.owners[new.name] = node.name
+            self.owners[new.name] = node.name
             self._read(handle, node.name, node.name, [f"^{new.name}"])
         self._add(new, inputs, control)
 
@@ -220,8 +206,8 @@ class _Rewriter:
         """Maps the inputs of an op that takes values: where one was a reference, it gets a read of its own."""
         result = []
         for position, text in enumerate(data):
-            handle = self.handles.get(tensor_name(text))
-            if handle is None or (handle.after and tensor_name(text) == f"{handle.after}:0"):
+            handle = self.handles.get(Ref.parse(text).tensor)
+            if handle is None or (handle.after and Ref.parse(text).tensor == f"{handle.after}:0"):
                 result.append(self._input(text))
             elif handle.dtype:
                 result.append(self._read(handle, f"{node.name}/_read_{position}", node.name, control))
@@ -236,82 +222,30 @@ class _Rewriter:
         node = node_def_pb2.NodeDef(name=name)
         _become_read(node, handle.dtype)
         if name != owner:
-            self.result.owners[name] = owner
+            self.owners[name] = owner
         self._add(node, [handle.tensor], control)
         return name
 
     def _input(self, text: str) -> str:
         if text.startswith("^"):
             node = self.nodes.get(text[1:])
-            gone = node is None or node.name in self.state or self._is_fed_placeholder(node)
+            gone = node is None or node.name in self.outside or self._is_fed_placeholder(node)
             return "^" if gone else text
-        return self.new_names.get(tensor_name(text), text)
+        return self.new_names.get(Ref.parse(text).tensor, text)
 
     def _add(self, node: Any, data: list[str], control: list[str]) -> None:
         del node.input[:]
         node.input.extend([*data, *control])
-        self.result.nodes.append(node)
+        self.made.append(node)
 
 
 def _plain_inputs(node: Any) -> list[str]:
     """Returns the data inputs of a node that it takes as values and not as references."""
     data = [i for i in node.input if not i.startswith("^")]
-    takes_reference = node.op in _PASS or node.op in _DTYPE_OPS or node.op in _T_OPS or node.op in _VALUE_OPS
-    return data[1:] if takes_reference else data
-
-
-def _gives_reference(node: Any) -> bool:
-    definition = op_def(node.op)
-    return definition is not None and definition.output_arg[0].is_ref
+    return data[1:] if node.op in _ON_HANDLES else data
 
 
 def _become_read(node: Any, dtype: int) -> None:
     node.op = "ReadVariableOp"
     node.attr.clear()
     node.attr["dtype"].type = dtype
-
-
-def uses_of_state(nodes: Iterable[Any], state_count: int, writes: Mapping[str, bool]) -> frozenset[int]:
-    """Finds which state the nodes may change.
-
-    Args:
-        nodes: Rewritten nodes.
-        state_count: How many state arguments there are.
-        writes: For each function that a node may call, whether it holds an op that changes state.
-
-    Returns:
-        Positions among the state arguments.
-    """
-    nodes = list(nodes)
-    if not any(writes.values()) and not any(changes_state(n.op) for n in nodes):
-        return frozenset()
-    holders: dict[str, set[int]] = {f"{STATE}/{i}:0": {i} for i in range(state_count)}
-    changed: set[int] = set()
-    grown = True
-    while grown:
-        grown = False
-        for node in nodes:
-            held = set().union(*(holders.get(tensor_name(i), ()) for i in node.input if not i.startswith("^")))
-            if not held:
-                continue
-            if node.op in _FORWARDS:
-                for index in range(max(2, len(node.input)) if node.op != "Identity" else 1):
-                    outputs = holders.setdefault(f"{node.name}:{index}", set())
-                    grown |= not held <= outputs
-                    outputs |= held
-            elif changes_state(node.op) or any(writes.get(name, False) for name in _named_functions(node)):
-                changed |= held
-    return frozenset(changed)
-
-
-_FORWARDS = frozenset({"Identity", "IdentityN", "Switch", "Merge", "Enter", "Exit", "NextIteration"})
-_CHANGES = ("Assign", "ResourceScatter", "ResourceApply", "ResourceSparseApply", "ResourceStridedSliceAssign")
-
-
-def changes_state(op: str) -> bool:
-    """Tells whether an op type changes the variable behind a handle."""
-    return op.startswith(_CHANGES) or op == "ResourceCountUpTo"
-
-
-def _named_functions(node: Any) -> list[str]:
-    return [v.func.name for v in node.attr.values() if v.WhichOneof("value") == "func"] + [node.op]

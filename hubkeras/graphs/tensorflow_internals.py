@@ -1,24 +1,82 @@
 """The names of TensorFlow that it does not export, all in one place.
 
-Each has been where it is since TensorFlow 2.12 or longer; a release that moves one breaks this file and nothing else.
+Each has been where it is since TensorFlow 2.12 or longer; a release that moves one breaks this file and nothing else,
+and `find_missing` tells which.
 """
 
 from __future__ import annotations
 
+import importlib
 import threading
 import weakref
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
+from tensorflow.core.framework import op_def_pb2
 from tensorflow.core.protobuf import struct_pb2
-from tensorflow.python.eager import context
-from tensorflow.python.framework import kernels, op_def_registry, ops
-from tensorflow.python.ops import control_flow_util, handle_data_util, resource_variable_ops
-from tensorflow.python.saved_model import nested_structure_coder
+
+from hubkeras.errors import UnsupportedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+_PRIVATE_NAMES = (
+    "client.pywrap_tf_session.TF_GetAllOpList",
+    "client.pywrap_tf_session.TF_GetBuffer",
+    "eager.context.context",
+    "eager.context.Context.has_function",
+    "eager.context.Context.remove_function",
+    "framework.kernels.get_registered_kernels_for_op",
+    "framework.op_def_registry.get",
+    "framework.ops.gradient_registry",
+    "ops.handle_data_util.copy_handle_data",
+    "ops.resource_variable_ops.variable_accessed",
+    "saved_model.nested_structure_coder.decode_proto",
+    "trackable.base.Trackable._track_trackable",
+)
+"""Below `tensorflow.python`."""
+PRIVATE_ATTRIBUTES = {
+    "a variable": ("_handle_name", "_unique_id"),
+    "its handle": ("_handle_data",),
+    "the graph of a function": ("_functions",),
+    "an operation": ("_gradient_function",),
+}
+"""Attributes of objects that are set when these are made."""
+
+
+@cache
+def _private(name: str) -> Any:
+    """Finds something that TensorFlow does not export.
+
+    Raises:
+        UnsupportedError: This TensorFlow does not have it where it was.
+    """
+    parts = name.split(".")
+    try:
+        found: Any = importlib.import_module(".".join(["tensorflow.python", *parts[:2]]))
+        for part in parts[2:]:
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise UnsupportedError(
+            f"Cannot use TensorFlow {tf.__version__}: it has moved tensorflow.python.{name}",
+            expected="a version in which this private name is where it was",
+            fix="Update hubkeras, or install the TensorFlow that its release notes name",
+        ) from error
+    return found
+
+
+def find_missing() -> dict[str, str]:
+    """Returns the private names that this TensorFlow does not have, each with what is wrong."""
+    missing = {}
+    for name in _PRIVATE_NAMES:
+        try:
+            _private(name)
+        except UnsupportedError as error:
+            missing[name] = str(error)
+    return missing
+
 
 ANONYMOUS_NAME = "cd2c89b7-88b7-44c8-ad83-06c2a9158347"
 """As `shared_name`, makes a VarHandleOp create a variable of its own each time it runs
@@ -30,12 +88,30 @@ BUILDING = threading.RLock()
 
 def op_def(op: str) -> Any | None:
     """Returns the OpDef of a registered op type, or None."""
-    return op_def_registry.get(op)
+    return _private("framework.op_def_registry.get")(op)
+
+
+def registered_ops() -> list[Any]:
+    """Returns the OpDefs of all op types that this process knows."""
+    read, listed = (
+        _private("client.pywrap_tf_session.TF_GetBuffer"),
+        _private("client.pywrap_tf_session.TF_GetAllOpList"),
+    )
+    return list(op_def_pb2.OpList.FromString(read(listed())).op)
 
 
 def copy_handle_data(source: tf.Tensor, target: tf.Tensor) -> None:
     """Tells `target`, a resource tensor, what dtype and shape the variable behind `source` has."""
-    handle_data_util.copy_handle_data(source, target)
+    _private("ops.handle_data_util.copy_handle_data")(source, target)
+
+
+def handle_spec(handle: tf.Tensor) -> tf.TensorSpec | None:
+    """Returns what a variable's handle points to, None for other state."""
+    data = getattr(handle, "_handle_data", None)
+    if handle.dtype != tf.resource or data is None or not data.is_set or not data.shape_and_type:
+        return None
+    first = data.shape_and_type[0]
+    return tf.TensorSpec(tf.TensorShape(first.shape), tf.as_dtype(first.dtype))
 
 
 def make_variable(value: tf.Tensor, name: str, trainable: bool) -> tf.Variable:
@@ -53,7 +129,7 @@ def make_variable(value: tf.Tensor, name: str, trainable: bool) -> tf.Variable:
 
 def note_access(variable: tf.Variable) -> None:
     """Makes the active gradient tapes watch a variable whose handle is about to be used."""
-    resource_variable_ops.variable_accessed(variable)
+    _private("ops.resource_variable_ops.variable_accessed")(variable)
 
 
 def set_gradient(op: tf.Operation, gradient: Callable[..., list[Any]]) -> None:
@@ -67,7 +143,7 @@ def set_gradient(op: tf.Operation, gradient: Callable[..., list[Any]]) -> None:
 def has_gradient(name: str) -> bool:
     """Tells whether a gradient is registered under a name."""
     try:
-        return ops.gradient_registry.lookup(name) is not None
+        return _private("framework.ops.gradient_registry").lookup(name) is not None
     except LookupError:
         return False
 
@@ -75,7 +151,7 @@ def has_gradient(name: str) -> bool:
 def never_differentiable(op: str) -> bool:
     """Tells whether an op type is registered as one that no gradient goes through."""
     try:
-        return ops.gradient_registry.lookup(op) is None
+        return _private("framework.ops.gradient_registry").lookup(op) is None
     except LookupError:
         return False
 
@@ -88,11 +164,6 @@ def track(parent: Any, child: Any, name: str) -> None:
 def stand_for(variable: tf.Variable, other: tf.Variable) -> None:
     """Gives a variable the identity of another, by which the optimizer that was built for the other knows it."""
     variable._unique_id = other._unique_id
-
-
-def part_on_replica(variable: Any) -> tf.Variable:
-    """Returns the part of a distributed variable that belongs to the running replica; else the first part."""
-    return variable._get_on_device_or_primary()
 
 
 def wrap_function(body: Callable[..., Any], specs: Sequence[tf.TensorSpec]) -> Any:
@@ -108,7 +179,7 @@ def wrap_function(body: Callable[..., Any], specs: Sequence[tf.TensorSpec]) -> A
 
 
 def _forget_function(name: str) -> None:
-    process: Any = context.context()
+    process = _private("eager.context.context")()
     if process.has_function(name):
         process.remove_function(name)
 
@@ -117,13 +188,14 @@ def decode_type_spec(serialized: bytes) -> tf.TypeSpec:
     """Returns the type specification that a `TypeSpecProto` holds."""
     proto = struct_pb2.StructuredValue()
     proto.type_spec_value.ParseFromString(serialized)
-    return nested_structure_coder.decode_proto(proto)
+    return _private("saved_model.nested_structure_coder.decode_proto")(proto)
 
 
 def xla_compiles(op: str) -> bool:
     """Tells whether XLA has a kernel for an op type."""
     _register_xla_kernels()
-    return any(k.device_type == "XLA_CPU_JIT" for k in kernels.get_registered_kernels_for_op(op).kernel)
+    registered = _private("framework.kernels.get_registered_kernels_for_op")
+    return any(k.device_type == "XLA_CPU_JIT" for k in registered(op).kernel)
 
 
 _xla_kernels_registered = False
@@ -142,9 +214,10 @@ def _register_xla_kernels() -> None:
 def control_flow_v1() -> Iterator[None]:
     """Turns control flow v2 off, for all threads, while gradients of v1 control flow are built."""
     with BUILDING:
-        before = control_flow_util.ENABLE_CONTROL_FLOW_V2
-        control_flow_util.ENABLE_CONTROL_FLOW_V2 = False
+        was_enabled = tf.compat.v1.control_flow_v2_enabled()
+        tf.compat.v1.disable_control_flow_v2()
         try:
             yield
         finally:
-            control_flow_util.ENABLE_CONTROL_FLOW_V2 = before
+            if was_enabled:
+                tf.compat.v1.enable_control_flow_v2()

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from hubkeras.config import ArchiveLimits
 
+MARKER = ".hubkeras.json"
+"""The file in which the cache notes what it fetched (see `completeness`)."""
+
 _DRIVE = re.compile(r"^[A-Za-z]:")
 _WINDOWS_DEVICE = re.compile(r"^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?$", re.IGNORECASE)
 _LONGEST_COMPONENT = 255
@@ -69,13 +72,14 @@ class Target:
             ArchiveError: If its name, size or place is not allowed.
         """
         self._members += 1
-        if self._members > self.limits.members:
-            raise too_much("members", self.limits.members, "HUBKERAS_MAX_ARCHIVE_MEMBERS")
+        self._check_count()
         parts = safe_parts(member.name, self.limits.path_length)
         if not parts:
             if member.is_directory:
                 return
             raise refused(member.name, "a file with an empty name")
+        if MARKER in map(_folded, parts):
+            return  # a marker that an archive brings along would vouch for the archive itself
         self._claim(member, parts)
         path = self.root.joinpath(*parts)
         if member.is_directory:
@@ -86,6 +90,12 @@ class Target:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.files["/".join(parts)] = self._write(path, member)
 
+    def _check_count(self) -> None:
+        # A member "a/b/c/d" makes three folders that the archive never lists: 3 KB of names are enough for 50,000 of
+        # them. So the places on disk are counted as well as the members.
+        if max(self._members, len(self._taken)) > self.limits.members:
+            raise too_much("members", self.limits.members, "HUBKERAS_MAX_ARCHIVE_MEMBERS")
+
     def _claim(self, member: Member, parts: tuple[str, ...]) -> None:
         """Refuses two members in one place, also where the disk does not tell upper from lower case."""
         for depth in range(1, len(parts) + 1):
@@ -94,6 +104,7 @@ class Target:
             known = self._taken.setdefault(_folded(name), (name, is_directory, self._members))
             if known[2] != self._members and not (known[:2] == (name, True) and is_directory):
                 raise refused(member.name, f"a second member in the place of {known[0]!r}")
+        self._check_count()
 
     def _write(self, path: Path, member: Member) -> FileDigest:
         digest = hashlib.sha256()

@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING
 
 from hubkeras import config
 from hubkeras.errors import CacheError, HandleError
-from hubkeras.handles.cache_entries import Entry, delete, describe_failure, target
-from hubkeras.handles.completeness import Marker, digests, tree_sha256, what_is_missing
+from hubkeras.handles.cache_entries import Entry, delete, describe_failure, find, target
+from hubkeras.handles.completeness import Marker, digests, what_is_missing
+from hubkeras.handles.fetching import kept_remotely
 from hubkeras.handles.handle import shown
 from hubkeras.handles.parse import parse_handle
-from hubkeras.handles.pins import SHA256, pinned
+from hubkeras.handles.pins import SHA256, read_pin, sha256_of_files, write_pin
 from hubkeras.handles.staging import work_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from hubkeras.handles.handle import Handle
+
+_LONGEST_HANDLE = 2000
 _NAME = re.compile(r"^[0-9a-f]{40}$")
 
 
@@ -142,21 +146,18 @@ def pin(handle: str | os.PathLike[str], sha256: str | None = None) -> str:
         >>> pin("https://tfhub.dev/google/nnlm-en-dim128/1")  # doctest: +SKIP
         'b9a447cb30a8e525c99bab6f402b85273ebd0460602f97f49b63b5d0acabd493'
 
-    At each use the sha256 noted when the module was fetched is compared; `verify_cached` reads the files.
+    At each use the module's files are read and compared. The sha256 of an archive can be compared only when that
+    archive is fetched: where the module is in the cache already, pin the sha256 of its files, or remove it first.
     """
-    root = config.local_cache_directory()
-    value = sha256.strip().lower() if sha256 is not None else _sha256_of(_known(root, handle)[0].directory)
+    parsed = _cached_handle(handle)
+    value = sha256.strip().lower() if sha256 is not None else sha256_of_files(_place(parsed))
     if not SHA256.match(value):
         raise HandleError(
             f"Cannot pin {shown(os.fspath(handle))!r}",
             expected="a sha256 of 64 hexadecimal digits",
             received=repr(sha256),
         )
-    entry = Entry.of(root, _names(handle)[0])
-    with work_directory(entry) as work, describe_failure(root):
-        draft = work / "pin"
-        draft.write_text(value + "\n", encoding="ascii")
-        draft.replace(entry.pin)
+    write_pin(Entry.of(config.local_cache_directory(), parsed.pin_names[0]), value)
     return value
 
 
@@ -174,7 +175,7 @@ def unpin(handle: str | os.PathLike[str]) -> None:
     """
     root = config.local_cache_directory()
     with describe_failure(root):
-        for name in _names(handle):
+        for name in _cached_handle(handle).pin_names:
             Entry.of(root, name).pin.unlink(missing_ok=True)
 
 
@@ -188,31 +189,49 @@ def pinned_sha256(handle: str | os.PathLike[str]) -> str:
         >>> pinned_sha256("https://tfhub.dev/google/nnlm-en-dim128/1")
         ''
     """
-    return pinned(config.local_cache_directory(), _names(handle))
+    found = read_pin(_cached_handle(handle))
+    return found[1][0] if found else ""
 
 
-def _names(handle: str | os.PathLike[str]) -> tuple[str, ...]:
+def _cached_handle(handle: str | os.PathLike[str]) -> Handle:
     parsed = parse_handle(handle)
-    if not parsed.needs_network and parsed.in_place():
-        raise HandleError(f"{shown(parsed.text)} is used where it lies, not from the cache", expected="a remote handle")
-    return parsed.names
+    if not parsed.needs_network and parsed.exists() and parsed.in_place():
+        raise HandleError(
+            f"{shown(parsed.text)} is used where it lies, not from the cache",
+            expected="the path of an archive or a remote handle",
+        )
+    return parsed
+
+
+def _place(handle: Handle) -> str | Path:
+    """Returns where `resolve` would take a module from without fetching it."""
+    place = handle.in_place() or kept_remotely(handle) or find(config.local_cache_directory(), handle.names)[0]
+    if place is None:
+        raise _not_in_the_cache(handle.text)
+    return place
 
 
 def _known(root: Path, handle: str | os.PathLike[str]) -> list[Entry]:
     """Returns the entries of a handle that exist, links aside."""
     text = os.fspath(handle)
-    entries = [Entry(root, text)] if _NAME.match(text) else [Entry.of(root, name) for name in _names(handle)]
+    is_name = _NAME.match(text)
+    entries = [Entry(root, text)] if is_name else [Entry.of(root, name) for name in _cached_handle(handle).names]
     found = {entry.name: entry for entry in entries if os.path.lexists(entry.directory)}
     for entry in list(found.values()):
         if entry.directory.is_symlink() and (kept := target(entry.directory)).parent == root:
             del found[entry.name]
             found[kept.name] = Entry(root, kept.name)
     if not found:
-        raise CacheError(
-            f"{shown(text)!r} is not in the cache {root}",
-            expected=f"one of {len(list(_entries(root)))} modules that hubkeras.cached_modules() lists",
-        )
+        raise _not_in_the_cache(text)
     return list(found.values())
+
+
+def _not_in_the_cache(text: str) -> CacheError:
+    root = config.local_cache_directory()
+    return CacheError(
+        f"{shown(text)!r} is not in the cache {root}",
+        expected=f"one of {len(list(_entries(root)))} modules that hubkeras.cached_modules() lists",
+    )
 
 
 def _entries(root: Path) -> Iterator[Entry]:
@@ -243,8 +262,8 @@ def _module(entry: Entry) -> CachedModule:
 def _described(entry: Entry) -> str:
     if not entry.descriptor.is_file():
         return ""
-    first = entry.descriptor.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
-    return first.removeprefix("Module: ")
+    with entry.descriptor.open(encoding="utf-8", errors="replace") as file:
+        return file.readline(_LONGEST_HANDLE).rstrip("\n").removeprefix("Module: ")
 
 
 def _verified(module: CachedModule) -> CachedModule:
@@ -256,8 +275,3 @@ def _verified(module: CachedModule) -> CachedModule:
     added = sorted(found.keys() - marker.files.keys())
     problem = f"{wrong[0]} is not what was fetched" if wrong else f"{added[0]} was not fetched" if added else ""
     return replace(module, problem=problem)
-
-
-def _sha256_of(directory: Path) -> str:
-    marker = Marker.read(directory)
-    return marker.sha256 if marker else tree_sha256(digests(directory))

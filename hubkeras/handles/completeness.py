@@ -13,16 +13,15 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from hubkeras.handles.archive import GRAPH_FILES
-from hubkeras.handles.archive_members import FileDigest
+from hubkeras.handles.archive_members import MARKER, FileDigest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-MARKER = ".hubkeras.json"
-
 _NEEDS = {"variables": (b"VarHandleOp", b"VariableV2", b"RestoreV2"), "assets": (b"asset_filepaths",)}
 _PIECE = 1 << 20
+_LONGEST_MARKER = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -42,13 +41,29 @@ class Marker:
 
     @classmethod
     def read(cls, directory: Path) -> Marker | None:
-        """Reads the marker of an entry; None where there is none that can be read."""
+        """Reads the marker of an entry; None where there is none that can be read.
+
+        tensorflow_hub unpacks archives into the same cache, so a marker may be anything that an archive can hold.
+        """
         try:
-            fields = json.loads((directory / MARKER).read_bytes())
-            files = {str(name): FileDigest(**digest) for name, digest in fields.pop("files").items()}
-            return cls(**fields, files=files)
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            with (directory / MARKER).open("rb") as file:
+                text = file.read(_LONGEST_MARKER + 1)
+            if len(text) > _LONGEST_MARKER:
+                return None
+            fields = json.loads(text)
+            files = {name: FileDigest(**digest) for name, digest in fields.pop("files").items()}
+            marker = cls(**fields, files=files)
+            texts = [marker.handle, marker.sha256, marker.archive_sha256, *(digest.sha256 for digest in files.values())]
+            is_sound = all(type(text) is str for text in texts) and all(map(_is_sound, files.items()))
+            return marker if is_sound else None
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
+
+
+def _is_sound(file: tuple[str, FileDigest]) -> bool:
+    name, digest = file
+    # A NUL or half of a surrogate pair in a name would have the system's calls raise a ValueError.
+    return type(digest.size) is int and "\0" not in name and name.encode("utf-8", "replace").decode() == name
 
 
 def tree_sha256(files: Mapping[str, FileDigest]) -> str:

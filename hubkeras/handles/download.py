@@ -7,21 +7,24 @@ import hashlib
 import re
 import shutil
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Full, Queue
 from typing import TYPE_CHECKING
 
-import requests
-
+from hubkeras import config
+from hubkeras.config import LOGGER
 from hubkeras.errors import ArchiveError, CacheError, DownloadError
 from hubkeras.handles.archive import extract, looks_like_archive, peek
 from hubkeras.handles.handle import Fetched, shown
-from hubkeras.handles.http import Answer, Patience, TransientError, ask, reading, retry_after
+from hubkeras.handles.http import TransientError, backoff, connection_errors, described, first_bytes, get, open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import requests
 
     from hubkeras.handles.progress import Meter
 
@@ -35,7 +38,9 @@ _ADVICE = {
     404: "Look for a typing error in the handle",
     410: "Look for where the module has moved",
 }
-_RANGE = re.compile(r"^bytes (\d+)-\d+/(\d+|\*)$")
+# ASCII digits, and not too many: int() refuses "²", which str.isdigit() takes, and numbers of 5,000 digits.
+_LENGTH = re.compile(r"[0-9]{1,18}")
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 
 
 class ChangedError(DownloadError):
@@ -53,16 +58,16 @@ class Download:
     def __init__(self, url: str, meter: Meter) -> None:
         self._url = url
         self._meter = meter
-        self._session = requests.Session()
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._promised: dict[str, bytes] = {}
         self._validator = ""
         self._accepts_ranges = True
-        self._refusals = 0
+        self._was_forbidden = False
         self.received = 0
         self.total: int | None = None
-        self.answer: Answer | None = None
+        self.state = "no answer"
+        """Of the last response, in words."""
 
     @property
     def sha256(self) -> str:
@@ -70,106 +75,114 @@ class Download:
         return self._sha256.hexdigest()
 
     def chunks(self) -> Iterator[bytes]:
-        """Gives the bytes from first to last, reconnecting where a connection breaks.
+        """Gives the bytes from first to last, going on where a connection breaks.
+
+        urllib3 repeats requests that get no answer. A body that breaks off is beyond it: it may have been used already.
 
         Raises:
             DownloadError: If the server refuses, breaks off too often, or sends other bytes than it promised.
         """
-        patience = Patience(self._url)
-        with self._session:
+        failures = 0
+        with open_session() as session:
             while True:
                 before = self.received
                 try:
-                    yield from self._read(self._open())
+                    with self._open(session) as response:
+                        yield from self._read(response)
+                    break
                 except TransientError as error:
-                    if self.received - before >= _PROGRESS:
-                        patience.restore()
-                    patience.wait(error)
-                else:
-                    self._check()
-                    return
+                    # A large file may take many connections: only those without progress count against it.
+                    failures = 1 if self.received - before >= _PROGRESS else failures + 1
+                    if failures > config.retries():
+                        raise DownloadError(
+                            f"Cannot download {shown(self._url)}",
+                            received=f"{error.message.rstrip('.')}, after {failures} attempts",
+                            fix="Look at the network and its proxies, and try again later",
+                        ) from None
+                    LOGGER.info("%s: %s", shown(self._url), error)
+                    time.sleep(backoff(failures))
+        self._check_digests()
 
-    def _open(self) -> Answer:
+    def _open(self, session: requests.Session) -> requests.Response:
         headers = {}
         if self.received and self._accepts_ranges:
+            # If-Range has the server send the whole file where it has changed, not the rest of another one.
             headers = {"Range": f"bytes={self.received}-"} | ({"If-Range": self._validator} if self._validator else {})
-        self.answer = answer = ask(self._session, self._url, headers)
+        response = get(session, self._url, headers)
+        self.state = described(response)
         try:
-            self._judge(answer)
+            self._check_status(response)
         except BaseException:
-            answer.response.close()
+            response.close()
             raise
-        return answer
+        return response
 
-    def _judge(self, answer: Answer) -> None:
+    def _check_status(self, response: requests.Response) -> None:
         """Raises the error that a status stands for."""
-        status = answer.response.status_code
+        status = response.status_code
         if status == 416 and self.received:
             self._accepts_ranges = False
-            raise TransientError(f"{answer}, so it cannot be resumed", 0.0)
-        if status in (408, 429) or status >= 500:
-            raise TransientError(str(answer), retry_after(answer))
-        if status == 403 and answer.hops and not self._refusals:
-            self._refusals += 1
-            raise TransientError(f"{answer}, perhaps an address that has expired")
+            raise TransientError(f"{self.state}, so it cannot be resumed")
+        if status == 403 and response.history and not self._was_forbidden:
+            self._was_forbidden = True
+            raise TransientError(f"{self.state}, perhaps a signed address that has expired")
         if status not in (200, 206):
             raise DownloadError(
                 f"Cannot download {shown(self._url)}",
                 expected="status 200 and an archive",
-                received=f"{answer}, beginning with {answer.first_bytes()}",
+                received=f"{self.state}, beginning with {first_bytes(response)!r}",
                 fix=_ADVICE.get(status, "Look at the address in a browser"),
             )
 
-    def _read(self, answer: Answer) -> Iterator[bytes]:
-        with answer.response as response:
-            self._start(answer)
-            while piece := _piece(response):
-                self._take(piece)
-                yield piece
+    def _read(self, response: requests.Response) -> Iterator[bytes]:
+        self._start(response)
+        while piece := _piece(response):
+            self._take(piece)
+            yield piece
         if self.total is not None and self.received < self.total:
             raise TransientError(f"{self.received} of {self.total} bytes")
 
-    def _start(self, answer: Answer) -> None:
+    def _start(self, response: requests.Response) -> None:
         """Holds a response against what came before, and reads past what is known already."""
-        begin, total = self._extent(answer)
+        begin, total = self._extent(response)
         if not self.received:
             self.total = total
-            self._validator = _validator(answer.response)
-            self._promised = _promises(answer.response)
+            self._validator = _validator(response)
+            self._promised = _promised_digests(response)
             return
         if None not in (total, self.total) and total != self.total:
-            raise self._changed(answer)
+            raise self._changed()
         self.total = self.total or total
         if not begin:
-            self._skip_known(answer)
+            self._skip_known(response)
 
-    def _extent(self, answer: Answer) -> tuple[int, int | None]:
+    def _extent(self, response: requests.Response) -> tuple[int, int | None]:
         """Returns where in the file a response begins, and how long the file is."""
-        if answer.response.status_code == 200:
-            length = answer.response.headers.get("Content-Length", "")
-            return 0, int(length) if length.isdigit() else None
-        extent = _RANGE.match(answer.response.headers.get("Content-Range", ""))
+        if response.status_code == 200:
+            length = response.headers.get("Content-Length", "")
+            return 0, int(length) if _LENGTH.fullmatch(length) else None
+        extent = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if extent is None or int(extent[1]) != self.received:
             self._accepts_ranges = False
-            raise TransientError(f"{answer} without the range that was asked for", 0.0)
+            raise TransientError(f"{self.state} without the range that was asked for")
         return self.received, int(extent[2]) if extent[2] != "*" else self.total
 
-    def _skip_known(self, answer: Answer) -> None:
+    def _skip_known(self, response: requests.Response) -> None:
         """Reads a file from its beginning up to where its download broke, and makes sure that it is the same."""
         digest = hashlib.sha256()
         left = self.received
         while left:
-            piece = _piece(answer.response, left)
+            piece = _piece(response, left)
             if not piece:
                 raise TransientError(f"{self.received - left} of {self.total} bytes")
             digest.update(piece)
             left -= len(piece)
         if digest.digest() != self._sha256.digest():
-            raise self._changed(answer)
+            raise self._changed()
 
-    def _changed(self, answer: Answer) -> ChangedError:
+    def _changed(self) -> ChangedError:
         return ChangedError(
-            f"{shown(self._url)} changed during its download", received=str(answer), fix="Try again later"
+            f"{shown(self._url)} changed during its download", received=self.state, fix="Try again later"
         )
 
     def _take(self, piece: bytes) -> None:
@@ -179,7 +192,7 @@ class Download:
             self._md5.update(piece)
         self._meter.add(len(piece), self.total)
 
-    def _check(self) -> None:
+    def _check_digests(self) -> None:
         found = {"md5": self._md5.digest(), "sha256": self._sha256.digest()}
         for kind, promised in self._promised.items():
             if found[kind] != promised:
@@ -217,7 +230,7 @@ class HttpArchive:
         except ArchiveError as error:
             raise ArchiveError(
                 f"The archive from {shown(self.url)} cannot be used. {error.message}",
-                received=f"{download.received} bytes, {download.answer}",
+                received=f"{download.received} bytes, {download.state}",
                 fix="Try again; if it stays so, ask whoever serves it for a whole and plain archive",
             ) from error
         return Fetched(directory, files, download.sha256)
@@ -229,7 +242,7 @@ class HttpArchive:
         raise DownloadError(
             f"{shown(self.url)} does not appear to be a valid module",
             expected="a tar or zip archive",
-            received=f"{download.answer}, beginning with {head[:120]!r}" if head else f"{download.answer}, no bytes",
+            received=f"{download.state}, beginning with {head[:120]!r}" if head else f"{download.state}, no bytes",
             fix="Open the address in a browser to see what the server wants",
         )
 
@@ -271,7 +284,7 @@ def ahead(chunks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
 
 
 def _piece(response: requests.Response, most: int = _PIECE) -> bytes:
-    with reading():
+    with connection_errors():
         return response.raw.read(min(most, _PIECE), decode_content=False)
 
 
@@ -292,7 +305,7 @@ def _validator(response: requests.Response) -> str:
     return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
-def _promises(response: requests.Response) -> dict[str, bytes]:
+def _promised_digests(response: requests.Response) -> dict[str, bytes]:
     """Returns the digests that a server sends along: md5 of Google's storage, sha256 of RFC 3230 and RFC 9530."""
     found: dict[str, bytes] = {}
     headers = response.headers

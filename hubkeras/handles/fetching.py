@@ -38,23 +38,24 @@ def kept(handle: Handle, progress: Callable[[Progress], None] | None = None) -> 
     """
     root = config.local_cache_directory()
     names = handle.names
-    if remote := _kept_remotely(handle, names):
+    if remote := kept_remotely(handle):
+        check_pin(handle, remote)
         return remote
     collect_litter(root)
     found, broken = find(root, names)
     if found is None:
         _check_network(handle, root, broken)
         found = _fetched(handle, Entry.of(root, names[0]), progress)
-    check_pin(root, names, found)
+    check_pin(handle, found)
     if handle.text in names:
         link(root, (handle.text,), found)
     return str(found)
 
 
-def _kept_remotely(handle: Handle, names: tuple[str, ...]) -> str | None:
+def kept_remotely(handle: Handle) -> str | None:
     """Looks into a cache directory that lies on another filesystem."""
     root = config.remote_cache_directory()
-    return find_remotely(root, (names[0], handle.text)) if root and not config.is_offline() else None
+    return find_remotely(root, (handle.names[0], handle.text)) if root and not config.is_offline() else None
 
 
 def _check_network(handle: Handle, root: Path, broken: str) -> None:
@@ -89,7 +90,7 @@ def _fetched(handle: Handle, entry: Entry, progress: Callable[[Progress], None] 
 def _published(handle: Handle, entry: Entry, fetched: Fetched, work: Path) -> Path:
     module, files = module_root(fetched.directory, fetched.files or {})
     marker = Marker(shown(handle.text), tree_sha256(files), fetched.archive_sha256, files)
-    check_pin(entry.root, handle.names, module, marker)
+    check_pin(handle, module, files, fetched.archive_sha256)
     marker.write(module)
     sync_tree(module)
     describe(entry, shown(handle.text), work)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit, urlunsplit
@@ -44,6 +45,11 @@ class Handle:
     def names(self) -> tuple[str, ...]:
         """All texts known to mean this module; the first one names its entry in the cache."""
         return (self.text,)
+
+    @property
+    def pin_names(self) -> tuple[str, ...]:
+        """Texts under which a pin of this module may stand. They must not depend on what the module holds today."""
+        return self.names
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -93,5 +99,8 @@ def shown(text: str) -> str:
     """
     if "://" not in text:
         return text
-    scheme, host, path, _, _ = urlsplit(text)
+    try:
+        scheme, host, path, _, _ = urlsplit(text)
+    except ValueError:  # such as a bracket that is not closed
+        return re.split("[?#]", text)[0].rpartition("@")[2]
     return urlunsplit((scheme, host.rpartition("@")[2], path, "", ""))

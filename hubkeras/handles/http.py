@@ -1,20 +1,18 @@
-"""Requests over HTTP, with the rules for redirects, credentials and failures in one place."""
+"""GET requests, with the rules for retries, redirects, credentials and failures in one place."""
 
 from __future__ import annotations
 
-import email.utils
 import random
-import time
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import MaxRetryError
 
 from hubkeras import config
-from hubkeras.config import LOGGER
 from hubkeras.errors import DownloadError
 from hubkeras.handles.handle import shown
 
@@ -23,126 +21,140 @@ if TYPE_CHECKING:
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 10
+_BUSY = frozenset((408, 429, *range(500, 600)))
 _LONGEST_WAIT = 120.0
 _SHOWN_BYTES = 120
 _HEADERS = {"User-Agent": "hubkeras", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 
-class TransientError(Exception):
-    """A failure that may be gone in a moment.
-
-    Args:
-        what: What came.
-        wait: Seconds that the server asked for.
-        is_unreachable: Whether no connection came about at all.
-    """
-
-    def __init__(self, what: str, wait: float | None = None, *, is_unreachable: bool = False) -> None:
-        super().__init__(what)
-        self.wait = wait
-        self.is_unreachable = is_unreachable
+class TransientError(DownloadError):
+    """A download stopped in a way that may be mended by going on from there."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A response whose body is still to be read, the address that gave it in the end, and those before it."""
+class _Retries(urllib3.Retry):
+    """The retries of urllib3, which waits between them as we say, and does not make those that cannot help."""
 
-    response: requests.Response
-    url: str
-    hops: tuple[str, ...]
+    def get_backoff_time(self) -> float:
+        return backoff(len(self.history))
 
-    def __str__(self) -> str:
-        kind = self.response.headers.get("Content-Type", "none")
-        reason = f" {self.response.reason}" if self.response.reason else ""
-        way = f" (by way of {', '.join(map(shown, self.hops))})" if self.hops else ""
-        return f"status {self.response.status_code}{reason}, content type {kind} from {shown(self.url)}{way}"
+    def parse_retry_after(self, retry_after: str) -> float:
+        # Servers write what they like here, such as a number of 5,000 digits or a date in the year 20000.
+        try:
+            return super().parse_retry_after(retry_after)
+        except (urllib3.exceptions.InvalidHeader, ValueError, TypeError, OverflowError):
+            return 0.0
 
-    def first_bytes(self) -> str:
-        """Reads the beginning of the body, for messages."""
-        with reading():
-            return repr(self.response.raw.read(_SHOWN_BYTES, decode_content=True))
+    def increment(
+        self,
+        method: str | None = None,
+        url: str | None = None,
+        response: urllib3.BaseHTTPResponse | None = None,
+        error: Exception | None = None,
+        _pool: Any = None,
+        _stacktrace: Any = None,
+    ) -> _Retries:
+        pause = self.get_retry_after(response) if response else None
+        if (pause or 0.0) > _LONGEST_WAIT or _is_about_certificates(error):
+            raise MaxRetryError(_pool, url or "", error)
+        following = super().increment(method, url, response, error, _pool, _stacktrace)
+        if response:
+            response.close()  # else urllib3 would read the whole body of the refusal before it asks again
+        return following
 
 
-def ask(session: requests.Session, url: str, headers: Mapping[str, str] | None = None) -> Answer:
+def open_session() -> requests.Session:
+    """Makes a session that asks again where there is no answer or the server is busy."""
+    retries = config.retries()
+    adapter = HTTPAdapter(
+        max_retries=_Retries(
+            # A server that cannot be reached at all seldom comes back within seconds.
+            total=retries, connect=min(retries, 1), status_forcelist=_BUSY, raise_on_status=False
+        )
+    )  # fmt: skip
+    session = requests.Session()
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
+
+
+def backoff(failures: int) -> float:
+    """Returns the seconds to wait after so many failures in a row, spread so that clients do not come back at once."""
+    seconds = config.retry_wait() * 2.0 ** min(failures - 1, 30)
+    return min(seconds, _LONGEST_WAIT) * random.uniform(0.8, 1.2)  # noqa: S311
+
+
+def get(session: requests.Session, url: str, headers: Mapping[str, str] | None = None) -> requests.Response:
     """Sends a GET request and follows its redirects, except from https to http.
 
     A user name and password in the URL go to its own host alone. Proxies, `.netrc` and certificate authorities come
     from the environment, as `requests` reads it.
 
+    Args:
+        session: From `open_session`.
+        url: The address.
+        headers: More of them.
+
+    Returns:
+        The last response, its body still to be read; its `history` holds those that redirected to it.
+
     Raises:
-        TransientError: If there was no answer.
-        DownloadError: If there will not be one.
+        DownloadError: If there is none, or the server stays busy.
     """
     url, credentials = _without_credentials(url)
     origin = urlsplit(url)[:2]
-    hops: list[str] = []
-    for _ in range(_MOST_REDIRECTS):
+    history: list[requests.Response] = []
+    while len(history) < _MOST_REDIRECTS:
         auth = credentials if urlsplit(url)[:2] == origin else None
         response = _send(session, url, {**_HEADERS, **(headers or {})}, auth)
+        response.history = history
         target = response.headers.get("Location") if response.status_code in _REDIRECTS else None
         if target is None:
-            return Answer(response, url, tuple(hops))
+            _check_not_busy(response)
+            return response
         response.close()
-        hops.append(url)
+        history.append(response)
         url = _redirected(url, target)
     raise DownloadError(
-        f"{shown(hops[0])} redirects more than {_MOST_REDIRECTS} times",
+        f"{shown(history[0].url)} redirects more than {_MOST_REDIRECTS} times",
         received=shown(url),
         fix="Look at the address in a browser",
     )
 
 
+def described(response: requests.Response) -> str:
+    """Returns what messages tell of a response: its status and type, and which addresses led to it."""
+    kind = response.headers.get("Content-Type", "none")
+    reason = f" {response.reason}" if response.reason else ""
+    way = f" (by way of {', '.join(shown(hop.url) for hop in response.history)})" if response.history else ""
+    return f"status {response.status_code}{reason}, content type {kind} from {shown(response.url)}{way}"
+
+
+def first_bytes(response: requests.Response, size: int = _SHOWN_BYTES) -> bytes:
+    """Reads the beginning of a response's body."""
+    with connection_errors():
+        return response.raw.read(size, decode_content=True)
+
+
 @contextmanager
-def reading() -> Iterator[None]:
+def connection_errors() -> Iterator[None]:
     """Turns what happens to a connection while a body is read into a `TransientError`."""
     try:
         yield
     except (urllib3.exceptions.HTTPError, requests.RequestException, OSError) as error:
-        raise TransientError(f"the connection broke ({type(error).__name__})") from error
+        raise TransientError(f"The connection broke ({type(error).__name__})") from error
 
 
-class Patience:
-    """Decides how often a failed request is sent again, and waits in between."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._failures = 0
-
-    def restore(self) -> None:
-        """Forgets the failures, because there was progress."""
-        self._failures = 0
-
-    def wait(self, error: TransientError) -> None:
-        """Sleeps before the next attempt.
-
-        Raises:
-            DownloadError: If there were enough attempts.
-        """
-        self._failures += 1
-        allowed = min(config.retries(), 1) if error.is_unreachable else config.retries()
-        seconds = min(config.retry_wait() * 2 ** (self._failures - 1), _LONGEST_WAIT) * random.uniform(0.8, 1.2)  # noqa: S311
-        if error.wait is not None:
-            seconds = error.wait
-        if self._failures > allowed or seconds > _LONGEST_WAIT:
-            raise DownloadError(
-                f"Cannot download {shown(self._url)}",
-                received=f"{error}, after {self._failures} attempts",
-                fix="Look at the network and its proxies, and try again later"
-                + (f": the server asks for {error.wait:.0f} seconds" if error.wait else ""),
-            )
-        LOGGER.info("%s: %s; next attempt in %.1f s", shown(self._url), error, seconds)
-        time.sleep(seconds)
-
-
-def retry_after(answer: Answer) -> float | None:
-    """Returns the seconds for which a server wants to be left alone."""
-    text = answer.response.headers.get("Retry-After", "")
-    if text.isdigit():
-        return float(text)
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except ValueError:
-        return None
+def _check_not_busy(response: requests.Response) -> None:
+    if response.status_code not in _BUSY:
+        return
+    retries = response.raw.retries
+    pause = retries.get_retry_after(response.raw)
+    response.close()
+    raise DownloadError(
+        f"Cannot download {shown(response.url)}",
+        received=f"{described(response)}, after {len(retries.history) + 1} attempts",
+        fix="Try again later" + (f": the server asks for {pause:.0f} seconds" if pause else ""),
+    )
 
 
 def _send(
@@ -159,31 +171,40 @@ def _send(
             timeout=(min(seconds, 15.0), seconds),
             verify=config.checks_certificates(),
         )
-    except requests.exceptions.SSLError as error:
-        if "CERTIFICATE" not in str(error).upper():
-            raise TransientError("the connection broke (SSLError)") from None
+    except requests.RequestException as error:
+        if _is_about_certificates(error):
+            raise DownloadError(
+                f"Cannot trust {shown(url)}",
+                received="a certificate that no known authority signed",
+                fix="Where a proxy or a server of your own signs, name its authority's file in REQUESTS_CA_BUNDLE",
+            ) from None
         raise DownloadError(
-            f"Cannot trust {shown(url)}",
-            received="a certificate that no known authority signed",
-            fix="Where a proxy or a server of your own signs, name its authority's file in REQUESTS_CA_BUNDLE",
+            f"Cannot download {shown(url)}",
+            received=f"no answer ({_reason(error)})",
+            fix="Look at the address, the network and its proxies, and try again later",
         ) from None
-    except (requests.ConnectionError, requests.Timeout) as error:
-        is_unreachable = not isinstance(error, requests.ReadTimeout) and "NewConnection" in repr(error)
-        raise TransientError(f"no answer ({_reason(error)})", is_unreachable=is_unreachable) from None
-    except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as error:
+    except (urllib3.exceptions.HTTPError, ValueError) as error:
         raise DownloadError(f"Cannot ask {shown(url)}", received=type(error).__name__) from None
 
 
+def _is_about_certificates(error: Exception | None) -> bool:
+    is_tls = isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError)
+    return is_tls and "CERTIFICATE" in str(error).upper()
+
+
 def _reason(error: Exception) -> str:
-    """Returns the innermost words about a failed connection, which do not repeat the URL."""
+    """Returns the innermost words about a failed connection, which do not repeat the URL and its secrets."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
     cause = getattr(reason, "__cause__", None) or getattr(reason, "__context__", None)
     return f"{type(reason or error).__name__}: {cause}" if cause else type(reason or error).__name__
 
 
 def _redirected(url: str, target: str) -> str:
-    following, _ = _without_credentials(urljoin(url, target))
-    scheme = urlsplit(following).scheme
+    try:
+        following, _ = _without_credentials(urljoin(url, target))
+        scheme = urlsplit(following).scheme
+    except ValueError as error:
+        raise DownloadError(f"{shown(url)} redirects to what is no address", received=type(error).__name__) from None
     if scheme not in ("http", "https") or (scheme == "http" and urlsplit(url).scheme == "https"):
         raise DownloadError(
             f"{shown(url)} redirects to {shown(following)}, which is refused",

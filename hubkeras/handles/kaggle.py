@@ -17,7 +17,8 @@ from hubkeras.handles import known_pairs
 from hubkeras.handles.completeness import what_is_missing
 from hubkeras.handles.download import HttpArchive
 from hubkeras.handles.handle import Fetched, Handle, Source
-from hubkeras.handles.web import asking, folder_of, page
+from hubkeras.handles.http import described
+from hubkeras.handles.web import asking, folder_of, get_text
 
 if TYPE_CHECKING:
     from hubkeras.handles.progress import Meter
@@ -149,14 +150,14 @@ class KaggleArchive:
 
 
 def _latest(url: str) -> str:
-    answer, text = page(url)
+    response, text = get_text(url)
     try:
         return str(int(json.loads(text)["versionNumber"]))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DownloadError(
             f"{url} does not say which version is the latest",
             expected="status 200 and a versionNumber",
-            received=f"{answer}, beginning with {text[:120]!r}",
+            received=f"{described(response)}, beginning with {text[:120]!r}",
             fix="Name a version in the handle",
         ) from error
 

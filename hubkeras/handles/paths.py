@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,6 +16,7 @@ from urllib.request import url2pathname
 from hubkeras import config
 from hubkeras.errors import ArchiveError, DownloadError, HandleError, MissingFileError, OfflineError
 from hubkeras.handles.archive import GRAPH_FILES, SUFFIXES, extract
+from hubkeras.handles.archive_members import MARKER, FileDigest
 from hubkeras.handles.cache_entries import Entry
 from hubkeras.handles.handle import FORMS, Fetched, Handle, Source
 from hubkeras.handles.known_pairs import nearest
@@ -46,9 +49,21 @@ class LocalHandle(Handle):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """An archive that changes is another module."""
-        stat = self.path.stat()
-        return (f"{self.path.as_uri()}?size={stat.st_size}&mtime_ns={stat.st_mtime_ns}",)
+        """An archive that changes is another module.
+
+        The change time of its inode counts too: whoever writes other bytes can set size and modification time as they
+        were, but not that.
+        """
+        try:
+            stat = self.path.stat()
+        except OSError as error:
+            raise self._missing() from error
+        return (f"{self.path.as_uri()}?size={stat.st_size}&mtime_ns={stat.st_mtime_ns}&ctime_ns={stat.st_ctime_ns}",)
+
+    @property
+    def pin_names(self) -> tuple[str, ...]:
+        """The path alone, so that a pin still holds when the archive is exchanged for another one."""
+        return (self.path.as_uri(),)
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -98,7 +113,7 @@ class LocalArchive:
             raise DownloadError(f"Cannot read {self.path}", received=error.strerror or str(error)) from error
         try:
             with file:
-                return Fetched(directory, extract(_pieces(file, self.path.stat().st_size, meter), directory))
+                return _unpacked(file, self.path.stat().st_size, directory, meter)
         except ArchiveError as error:
             raise ArchiveError(f"{self.path} cannot be used. {error.message}") from error
 
@@ -148,13 +163,11 @@ class FilesystemArchive:
     def fetch(self, directory: Path, meter: Meter) -> Fetched:
         """Unpacks it while TensorFlow reads it."""
         try:
-            size = _ask(self.path, "stat").length
-            with gfile().GFile(self.path, "rb") as file:
-                return Fetched(directory, extract(_pieces(file, size, meter), directory))
+            with _read_errors(self.path), gfile().GFile(self.path, "rb") as file:
+                size = gfile().stat(self.path).length
+                return _unpacked(file, size, directory, meter)
         except ArchiveError as error:
             raise ArchiveError(f"{self.path} cannot be used. {error.message}") from error
-        except importlib.import_module("tensorflow").errors.OpError as error:
-            raise DownloadError(f"Cannot read {self.path}", received=error.message) from error
 
 
 def find_remotely(root: str, names: Iterable[str]) -> str | None:
@@ -168,15 +181,39 @@ def find_remotely(root: str, names: Iterable[str]) -> str | None:
     return next((folder for folder in folders for name in GRAPH_FILES if _ask(f"{folder}/{name}", "exists")), None)
 
 
+def remote_digests(folder: str) -> dict[str, FileDigest]:
+    """Reads all files of a folder on another filesystem, as `completeness.digests` does on this machine."""
+    found: dict[str, FileDigest] = {}
+    with _read_errors(folder):
+        for directory, _, names in gfile().walk(folder):
+            for name in names:
+                path = f"{directory.rstrip('/')}/{name}"
+                digest, size = hashlib.sha256(), 0
+                with gfile().GFile(path, "rb") as file:
+                    while piece := file.read(_PIECE):
+                        digest.update(piece)
+                        size += len(piece)
+                found[path.removeprefix(folder.rstrip("/") + "/")] = FileDigest(size, digest.hexdigest())
+    found.pop(MARKER, None)
+    return found
+
+
 def gfile() -> Any:
     """Imports TensorFlow's view of filesystems."""
     return importlib.import_module("tensorflow").io.gfile
 
 
 def _ask(path: str, question: str) -> Any:
+    with _read_errors(path):
+        return getattr(gfile(), question)(path)
+
+
+@contextmanager
+def _read_errors(path: str) -> Iterator[None]:
+    """Turns TensorFlow's errors about a path into those of hubkeras."""
     errors = importlib.import_module("tensorflow").errors
     try:
-        return getattr(gfile(), question)(path)
+        yield
     except errors.UnimplementedError as error:
         raise HandleError(
             f"TensorFlow knows no filesystem for {path!r}",
@@ -187,7 +224,14 @@ def _ask(path: str, question: str) -> Any:
         raise DownloadError(f"Cannot read {path}", received=error.message) from error
 
 
-def _pieces(file: Any, size: int, meter: Meter) -> Iterator[bytes]:
-    while piece := file.read(_PIECE):
-        meter.add(len(piece), size)
-        yield piece
+def _unpacked(file: Any, size: int, directory: Path, meter: Meter) -> Fetched:
+    digest = hashlib.sha256()
+
+    def pieces() -> Iterator[bytes]:
+        while piece := file.read(_PIECE):
+            meter.add(len(piece), size)
+            digest.update(piece)
+            yield piece
+
+    files = extract(pieces(), directory)
+    return Fetched(directory, files, digest.hexdigest())

@@ -9,6 +9,7 @@ from hubkeras import config
 from hubkeras.handles.cache_entries import find
 from hubkeras.handles.fetching import kept
 from hubkeras.handles.parse import parse_handle
+from hubkeras.handles.pins import check_pin
 from hubkeras.handles.registry import find_resolver
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def resolve(handle: str | os.PathLike[str], *, progress: Callable[[Progress], No
         OfflineError: If the module is not in the cache and `HUBKERAS_OFFLINE` is set.
         DownloadError: If it cannot be downloaded.
         ArchiveError: If an archive is damaged or holds what a module never holds.
-        CacheError: If the cache directory cannot be written.
+        CacheError: If the cache directory cannot be written, or the module is not the one that `pin` fixed.
 
     Example:
         >>> resolve("~/modules/nnlm")  # doctest: +SKIP
@@ -49,7 +50,11 @@ def resolve(handle: str | os.PathLike[str], *, progress: Callable[[Progress], No
     if resolver is not None:
         return os.fspath(resolver(str(handle)))
     parsed = parse_handle(handle)
-    return parsed.in_place() or kept(parsed, progress)
+    directory = parsed.in_place()
+    if directory is None:
+        return kept(parsed, progress)
+    check_pin(parsed, directory)
+    return directory
 
 
 def is_available(handle: str | os.PathLike[str]) -> bool:

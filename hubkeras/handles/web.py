@@ -6,21 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-import requests
-
 from hubkeras import config
 from hubkeras.errors import DownloadError, OfflineError
 from hubkeras.handles.archive import SUFFIXES
 from hubkeras.handles.download import HttpArchive
 from hubkeras.handles.handle import Handle, Source, shown
-from hubkeras.handles.http import Patience, TransientError, ask, reading
+from hubkeras.handles.http import described, first_bytes, get, open_session
 from hubkeras.handles.paths import FilesystemHandle
 
 if TYPE_CHECKING:
-    from hubkeras.handles.http import Answer
+    import requests
 
 _QUERY = "tf-hub-format"
-_LONGEST_PAGE = 4096
+_LONGEST_TEXT = 4096
 
 
 @dataclass(frozen=True)
@@ -86,32 +84,22 @@ def folder_of(url: str) -> str:
             f"{shown(url)} is read from its server, and HUBKERAS_OFFLINE is set",
             fix="Unset HUBKERAS_OFFLINE, or TFHUB_MODEL_LOAD_FORMAT to use the cache",
         )
-    answer, folder = page(asking(url, "uncompressed"))
-    if answer.response.status_code != 303 or not folder.startswith("gs://"):
+    response, folder = get_text(asking(url, "uncompressed"))
+    if response.status_code != 303 or not folder.startswith("gs://"):
         raise DownloadError(
             f"{shown(url)} does not say where the module lies unpacked",
             expected="status 303 and a gs:// path as the body",
-            received=f"{answer}, beginning with {folder[:120]!r}",
+            received=f"{described(response)}, beginning with {folder[:120]!r}",
             fix="Unset TFHUB_MODEL_LOAD_FORMAT to download an archive",
         )
     return FilesystemHandle(folder).in_place() or folder
 
 
-def page(url: str) -> tuple[Answer, str]:
-    """Returns a server's answer and the beginning of its text.
+def get_text(url: str) -> tuple[requests.Response, str]:
+    """Asks a server for a short text; returns its response and the first 4 KB of that text.
 
     Raises:
         DownloadError: If there is no answer.
     """
-    patience = Patience(url)
-    with requests.Session() as session:
-        while True:
-            try:
-                answer = ask(session, url)
-                with reading(), answer.response as response:
-                    body = response.raw.read(_LONGEST_PAGE, decode_content=True)
-                if answer.response.status_code in (429, *range(500, 600)):
-                    raise TransientError(str(answer))
-                return answer, body.decode("utf-8", "replace").strip()
-            except TransientError as error:
-                patience.wait(error)
+    with open_session() as session, get(session, url) as response:
+        return response, first_bytes(response, _LONGEST_TEXT).decode("utf-8", "replace").strip()

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from hubkeras.errors import HandleError, LayerError
 from hubkeras.functions.state import State
-from hubkeras.graphs.first_look import scan
+from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.op_policy import OpPolicy
 from hubkeras.graphs.tensorflow_internals import stand_for
 from hubkeras.handles.resolver import is_available
@@ -226,8 +226,7 @@ class ModuleBinding:
         try:
             description = unpack(directory)
             policy = self._policy()
-            if policy.safe_mode:
-                scan(description, policy.extra_ops)
+            look_at(description, policy)
             self._attach(description, policy)
         except Exception as error:
             self._failure = error

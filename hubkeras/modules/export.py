@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from hubkeras.errors import ExportError, ExportExistsError
-from hubkeras.functions.state import parts_of, slice_text
+from hubkeras.functions.restoring import parts_of, slice_text
 from hubkeras.savedmodel.protos import FORMAT_V3, ModuleDef
 from hubkeras.savedmodel.reader import MODULE_FILE, SAVED_MODEL_FILE
 

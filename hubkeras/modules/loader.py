@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import TagsError
 from hubkeras.functions.initial_values import initial_values
-from hubkeras.functions.state import State, restore
-from hubkeras.graphs.first_look import scan
+from hubkeras.functions.restoring import restore
+from hubkeras.functions.state import State
+from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.gc_pause import paused_collection
 from hubkeras.graphs.op_policy import OpPolicy
 from hubkeras.handles.resolver import resolve
@@ -64,11 +65,11 @@ def load(
     directory = resolve(handle)
     with paused_collection():
         description = read_module(directory)
-        if safe_mode:
-            scan(description, allow_ops)
+        policy = OpPolicy.of(safe_mode=safe_mode, allow_ops=allow_ops)
+        look_at(description, policy)
         if description.format == "tf2":
             return load_tf2(description, tags, options)
-        return make_module(description, OpPolicy.of(safe_mode=safe_mode, allow_ops=allow_ops), tags, train_tags)
+        return make_module(description, policy, tags, train_tags)
 
 
 def make_module(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import tensorflow as tf
 
 from hubkeras.errors import AttachmentError, OutputError, SignatureError, TagsError
+from hubkeras.functions.restoring import parts_of
 from hubkeras.functions.smart_cond import in_mode
-from hubkeras.functions.state import parts_of
 from hubkeras.functions.tensor_info import ParsedTensorInfo, input_infos, output_infos
 from hubkeras.functions.variant_functions import VariantFunctions
 from hubkeras.graphs.tensorflow_internals import BUILDING

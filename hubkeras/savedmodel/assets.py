@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import meta_graph_pb2
-
-from hubkeras.errors import CorruptFileError, FormatError, MissingFileError
+from hubkeras.errors import FormatError, MissingFileError
 from hubkeras.savedmodel.description import AssetSpec
+from hubkeras.savedmodel.protos import AssetFileDef, parse
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,15 +30,23 @@ def read_assets(meta_graph: Any, module: Path) -> tuple[AssetSpec, ...]:
         One entry per tensor that is to hold a path.
 
     Raises:
-        FormatError: A file name is absolute or leaves `assets`, also by a link.
+        FormatError: A file name is absolute or leaves `assets`, also by a link; or one tensor is to hold two paths.
         MissingFileError: A file is not there.
         CorruptFileError: The collection cannot be parsed.
     """
     assets: dict[str, AssetSpec] = {}
     for asset in _asset_file_defs(meta_graph, module):
-        name = asset.tensor_info.name
-        if name not in assets:
-            assets[name] = AssetSpec(name, asset.filename, _asset_path(module, asset.filename))
+        tensor = Ref.parse(asset.tensor_info.name).tensor
+        known = assets.get(tensor)
+        if known is None:
+            assets[tensor] = AssetSpec(tensor, asset.filename, _asset_path(module, asset.filename))
+        # TF1 files list every asset in two places. Where these differ, TensorFlow and others go by different ones.
+        elif known.filename != asset.filename:
+            raise FormatError(
+                f"Two assets of {module} belong to one tensor",
+                expected="one file for each tensor",
+                received=f"{known.filename!r} and {asset.filename!r} for {tensor!r}",
+            )
     return tuple(assets.values())
 
 
@@ -48,12 +55,7 @@ def _asset_file_defs(meta_graph: Any, module: Path) -> Iterator[Any]:
     if _COLLECTION not in meta_graph.collection_def:
         return
     for item in meta_graph.collection_def[_COLLECTION].any_list.value:
-        try:
-            yield meta_graph_pb2.AssetFileDef.FromString(item.value)
-        except DecodeError as error:
-            raise CorruptFileError(
-                f"Cannot parse the collection {_COLLECTION} of {module}", expected="AssetFileDef messages"
-            ) from error
+        yield parse(AssetFileDef, item.value, f"the collection {_COLLECTION} of {module}")
 
 
 def _asset_path(module: Path, filename: str) -> Path:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.message import DecodeError
-
-from hubkeras.errors import CorruptFileError
-from hubkeras.savedmodel.graph import op_name, tensor_name
-from hubkeras.savedmodel.protos import ModuleAttachment
+from hubkeras.savedmodel.protos import ModuleAttachment, parse
+from hubkeras.savedmodel.refs import Ref
 from hubkeras.savedmodel.signatures import INIT_SIGNATURE
 
 if TYPE_CHECKING:
@@ -46,7 +43,7 @@ def read_update_ops(meta_graph: Any) -> tuple[str, ...]:
     Returns:
         Names of ops, each once.
     """
-    return tuple(dict.fromkeys(op_name(name) for name in node_names(meta_graph, _UPDATE_OPS)))
+    return tuple(dict.fromkeys(Ref.parse(name).node for name in node_names(meta_graph, _UPDATE_OPS)))
 
 
 def read_regularization_losses(meta_graph: Any) -> tuple[str, ...]:
@@ -58,7 +55,7 @@ def read_regularization_losses(meta_graph: Any) -> tuple[str, ...]:
     Returns:
         Names of tensors; one that stands there twice counts twice.
     """
-    return tuple(tensor_name(name) for name in node_names(meta_graph, _REGULARIZATION_LOSSES))
+    return tuple(Ref.parse(name).tensor for name in node_names(meta_graph, _REGULARIZATION_LOSSES))
 
 
 def read_table_initializers(meta_graph: Any, graph: Graph, *, with_init_op: bool) -> tuple[str, ...]:
@@ -91,9 +88,9 @@ def init_ops(meta_graph: Any) -> tuple[str, ...]:
     Returns:
         Names of ops; empty in TF1 Hub format, which knows table initializers only.
     """
-    names = [op_name(name) for collection in _INIT_OPS for name in node_names(meta_graph, collection)]
+    names = [Ref.parse(name).node for collection in _INIT_OPS for name in node_names(meta_graph, collection)]
     if INIT_SIGNATURE in meta_graph.signature_def:
-        names += [op_name(info.name) for info in meta_graph.signature_def[INIT_SIGNATURE].outputs.values()]
+        names += [Ref.parse(info.name).node for info in meta_graph.signature_def[INIT_SIGNATURE].outputs.values()]
     return tuple(names)
 
 
@@ -111,12 +108,7 @@ def read_attachments(meta_graph: Any) -> Mapping[str, bytes]:
     """
     attachments = {}
     for item in byte_values(meta_graph, _ATTACHMENTS):
-        try:
-            attachment = ModuleAttachment.FromString(item)
-        except DecodeError as error:
-            raise CorruptFileError(
-                f"Cannot parse the collection {_ATTACHMENTS}", expected="ModuleAttachment messages"
-            ) from error
+        attachment = parse(ModuleAttachment, item, f"the collection {_ATTACHMENTS}")
         attachments[attachment.key] = attachment.value
     return MappingProxyType(attachments)
 
@@ -154,7 +146,7 @@ def byte_values(meta_graph: Any, collection: str) -> list[bytes]:
 
 def _grouped_initializers(graph: Graph, names: list[str]) -> Iterator[str]:
     """Yields the table initializers among ops, and those that groups of them depend on."""
-    pending = [op_name(name) for name in reversed(names)]
+    pending = [Ref.parse(name).node for name in reversed(names)]
     seen: set[str] = set()
     while pending:
         name = pending.pop()
@@ -165,4 +157,4 @@ def _grouped_initializers(graph: Graph, names: list[str]) -> Iterator[str]:
         if is_table_initializer(node.op):
             yield name
         elif node.op == "NoOp":
-            pending.extend(op_name(reference) for reference in reversed(node.input))
+            pending.extend(Ref.parse(reference).node for reference in reversed(node.input))

@@ -77,7 +77,7 @@ class VariableSpec:
     in_checkpoint: bool = True
     """Whether its value is restored; a variable without one takes the value of its initializer."""
     initial_value: str = ""
-    """Name of the tensor that gives the initial value, empty if the graph has none."""
+    """Name of the tensor of the same graph variant that gives the initial value, empty if it has none."""
     collections: tuple[str, ...] = ()
     """Keys of the collections of variables it stands in; a node that holds a variable may stand in none."""
     checkpoint_key: str = ""
@@ -148,3 +148,18 @@ class ModuleDescription:
             for name, spec in variant.variables.items():
                 merged.setdefault(name, spec)
         return MappingProxyType(merged)
+
+    def initial_value(self, name: str) -> tuple[GraphVariant, str] | None:
+        """Tells where a variable that is not in the checkpoint gets its value from.
+
+        Args:
+            name: Of the variable.
+
+        Returns:
+            A graph variant and the tensor of that variant, of the first one that has any; None if no variant does.
+        """
+        for variant in self.variants:
+            spec = variant.variables.get(name)
+            if spec is not None and spec.initial_value and not spec.in_checkpoint:
+                return variant, spec.initial_value
+        return None

@@ -6,9 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tensorflow.core.framework import attr_value_pb2, types_pb2
-
 from hubkeras.errors import FormatError
+from hubkeras.savedmodel.protos import DT_STRING, AttrValue, DataType
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 RESOURCE_VARIABLE_OPS = frozenset({"VarHandleOp"})
 REFERENCE_VARIABLE_OPS = frozenset({"VariableV2", "Variable", "AutoReloadVariable"})
+ASSIGN_OPS = frozenset({"Assign", "AssignVariableOp"})
 VARIABLE_OPS = RESOURCE_VARIABLE_OPS | REFERENCE_VARIABLE_OPS
 
-_DATA_TYPE: Any = types_pb2.DataType
+NO_DTYPE = "invalid"
+"""What TensorFlow calls the dtype that a file does not give."""
+
+_DATA_TYPE: Any = DataType
 _DTYPE_NAMES = {"half": "float16", "float": "float32", "double": "float64"}
 
 
@@ -45,19 +49,18 @@ class Graph:
             The nodes, the roots among them.
         """
         nodes = self.nodes
-        cut = frozenset((*fed, *(tensor.removesuffix(":0") for tensor in fed)))
-        pending = [op_name(root) for root in roots if root not in cut]
+        cut = frozenset(map(Ref.parse, fed))
+        pending = [ref.node for ref in map(Ref.parse, roots) if ref not in cut]
         seen = set(pending)
         while pending:
             node = nodes.get(pending.pop())
             if node is None:
                 continue
             yield node
-            for reference in node.input:
-                name = op_name(reference)
-                if name not in seen and reference not in cut:
-                    seen.add(name)
-                    pending.append(name)
+            for ref in map(Ref.parse, node.input):
+                if ref.node not in seen and ref not in cut:
+                    seen.add(ref.node)
+                    pending.append(ref.node)
 
 
 def index_graph(graph_def: Any) -> Graph:
@@ -137,7 +140,7 @@ def dtype_name(number: int) -> str:
         FormatError: The number is no dtype of this TensorFlow.
 
     Example:
-        >>> dtype_name(types_pb2.DT_HALF), dtype_name(types_pb2.DT_INT32_REF)
+        >>> dtype_name(19), dtype_name(103)
         ('float16', 'int32')
     """
     try:
@@ -160,7 +163,21 @@ def attribute(node: Any, key: str) -> Any:
     Returns:
         The `AttrValue`.
     """
-    return node.attr[key] if key in node.attr else attr_value_pb2.AttrValue()
+    return node.attr[key] if key in node.attr else AttrValue()
+
+
+def data_inputs(node: Any) -> list[Ref]:
+    """Returns the inputs of a node that carry values, in their order.
+
+    Positions count these only. Control inputs come last in what TensorFlow writes, but nothing holds a file to that.
+
+    Args:
+        node: The `NodeDef`.
+
+    Returns:
+        References to tensors.
+    """
+    return [ref for ref in map(Ref.parse, node.input) if ref.index is not None]
 
 
 def shape_tuple(proto: Any) -> Shape:
@@ -190,6 +207,6 @@ def constant_strings(node: Any) -> tuple[str, ...] | None:
     if node is None or node.op != "Const":
         return None
     tensor = attribute(node, "value").tensor
-    if tensor.dtype != types_pb2.DT_STRING:
+    if tensor.dtype != DT_STRING:
         return None
     return tuple(value.decode("utf-8", "replace") for value in tensor.string_val)

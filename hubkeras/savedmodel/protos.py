@@ -1,6 +1,6 @@
-"""The messages of TF1 Hub format that TensorFlow does not have.
+"""The messages that a module consists of: those of TensorFlow, and those of TF1 Hub format, which it does not have.
 
-They live in a descriptor pool of their own: in the default pool they would collide with those of an installed
+The latter live in a descriptor pool of their own: in the default pool they would collide with those of an installed
 `tensorflow_hub`, whichever is imported second.
 """
 
@@ -9,9 +9,62 @@ from __future__ import annotations
 from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
+from tensorflow.core.framework.attr_value_pb2 import AttrValue
+from tensorflow.core.framework.types_pb2 import DT_STRING, DataType
+from tensorflow.core.framework.variable_pb2 import VariableDef
+from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef
+from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from tensorflow.core.protobuf.struct_pb2 import TypeSpecProto
+from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
+
+from hubkeras.errors import CorruptFileError
+
+__all__ = [
+    "DT_STRING",
+    "FORMAT_V3",
+    "AssetFileDef",
+    "AttrValue",
+    "BundleEntryProto",
+    "BundleHeaderProto",
+    "DataType",
+    "ImageModuleInfo",
+    "ModuleAttachment",
+    "ModuleDef",
+    "SavedModel",
+    "TypeSpecProto",
+    "VariableDef",
+    "parse",
+]
 
 FORMAT_V3 = 3
 """The only value of `ModuleDef.format` that was ever written."""
+
+
+def parse(message: Any, data: bytes, where: str) -> Any:
+    """Parses a serialised message.
+
+    Args:
+        message: Its class.
+        data: What the file holds.
+        where: The file or collection that holds it, for the error.
+
+    Returns:
+        The message.
+
+    Raises:
+        CorruptFileError: The data is no such message.
+    """
+    try:
+        return message.FromString(data)
+    except DecodeError as error:
+        raise CorruptFileError(
+            f"Cannot parse {where}",
+            expected=f"a {message.DESCRIPTOR.name} message",
+            received=str(error),
+            fix="Fetch the module again",
+        ) from error
+
 
 _Field: Any = descriptor_pb2.FieldDescriptorProto
 

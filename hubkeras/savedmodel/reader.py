@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import text_format
-from google.protobuf.message import DecodeError
-from tensorflow.core.protobuf import saved_model_pb2
 
 from hubkeras.errors import CorruptFileError, FormatError, MissingFileError
 from hubkeras.savedmodel.assets import read_assets
@@ -21,7 +19,7 @@ from hubkeras.savedmodel.collection_defs import (
 )
 from hubkeras.savedmodel.description import GraphVariant, ModuleDescription
 from hubkeras.savedmodel.graph import index_graph
-from hubkeras.savedmodel.protos import FORMAT_V3, ModuleDef
+from hubkeras.savedmodel.protos import FORMAT_V3, ModuleDef, SavedModel, parse
 from hubkeras.savedmodel.signatures import read_signatures
 from hubkeras.savedmodel.variables import read_variables
 
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
 MODULE_FILE = "tfhub_module.pb"
 SAVED_MODEL_FILE = "saved_model.pb"
 _TEXT_FILE = "saved_model.pbtxt"
+_CHUNKED_FILE = "saved_model.cpb"
 _CHECKPOINT_PREFIX = Path("variables", "variables")
 
 
@@ -68,7 +67,7 @@ def read_module(path: str | PathLike[str], *, with_values: bool = True) -> Modul
         _check_module_file(directory / MODULE_FILE)
     meta_graphs = _read_saved_model(directory).meta_graphs
     tag_sets = _read_tag_sets(directory, meta_graphs)
-    format_: Format = "tf1_hub" if is_hub else _saved_model_format(meta_graphs)
+    format_: Format = "tf1_hub" if is_hub else _saved_model_format(directory, meta_graphs)
     checkpoint = _find_checkpoint(directory)
     if format_ == "tf2":
         return _describe_objects(directory, meta_graphs, tag_sets, checkpoint)
@@ -98,12 +97,7 @@ def _check_directory(directory: Path) -> None:
 
 
 def _check_module_file(path: Path) -> None:
-    try:
-        proto = ModuleDef.FromString(path.read_bytes())
-    except (DecodeError, OSError) as error:
-        raise CorruptFileError(
-            f"Cannot read {path}", expected="a ModuleDef message", received=str(error), fix="Fetch the module again"
-        ) from error
+    proto = parse(ModuleDef, _read_bytes(path), str(path))
     if proto.format != FORMAT_V3:
         raise FormatError(
             f"{path} is of an unknown format", expected=f"format {FORMAT_V3}", received=f"format {proto.format}"
@@ -118,6 +112,14 @@ def _check_module_file(path: Path) -> None:
 
 def _read_saved_model(directory: Path) -> Any:
     binary, text = directory / SAVED_MODEL_FILE, directory / _TEXT_FILE
+    if (directory / _CHUNKED_FILE).exists():
+        # TensorFlow prefers it to the other two, and would load another model than the one that is read here.
+        raise FormatError(
+            f"The SavedModel in {directory} is split into chunks",
+            expected=f"{SAVED_MODEL_FILE} or {_TEXT_FILE} alone",
+            received=_CHUNKED_FILE,
+            fix="Write it anew with a TensorFlow that keeps it in one file",
+        )
     path = binary if binary.exists() or not text.exists() else text
     if not path.exists():
         raise MissingFileError(
@@ -125,18 +127,26 @@ def _read_saved_model(directory: Path) -> Any:
             expected=f"a SavedModel directory with {SAVED_MODEL_FILE} or {_TEXT_FILE}",
             received=_listing(directory),
         )
+    return _parse_text(path) if path == text else parse(SavedModel, _read_bytes(path), str(path))
+
+
+def _read_bytes(path: Path) -> bytes:
     try:
-        return _parse_saved_model(path)
-    except (DecodeError, text_format.ParseError, UnicodeDecodeError, RecursionError, OSError) as error:
+        return path.read_bytes()
+    except OSError as error:
+        raise CorruptFileError(f"Cannot read {path}", expected="a file", received=str(error)) from error
+
+
+def _parse_text(path: Path) -> Any:
+    try:
+        return text_format.Parse(_read_bytes(path).decode(), SavedModel())
+    except (text_format.ParseError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptFileError(
-            f"Cannot read {path}", expected="a SavedModel message", received=str(error), fix="Fetch the module again"
+            f"Cannot parse {path}",
+            expected="a SavedModel message as text",
+            received=str(error),
+            fix="Fetch the module again",
         ) from error
-
-
-def _parse_saved_model(path: Path) -> Any:
-    if path.name == SAVED_MODEL_FILE:
-        return saved_model_pb2.SavedModel.FromString(path.read_bytes())
-    return text_format.Parse(path.read_text("utf-8"), saved_model_pb2.SavedModel())
 
 
 def _listing(directory: Path) -> str:
@@ -163,8 +173,17 @@ def _read_tag_sets(directory: Path, meta_graphs: Any) -> tuple[Tags, ...]:
     return tag_sets
 
 
-def _saved_model_format(meta_graphs: Any) -> Format:
-    return "tf2" if any(graph.HasField("object_graph_def") for graph in meta_graphs) else "saved_model"
+def _saved_model_format(directory: Path, meta_graphs: Any) -> Format:
+    if not any(graph.HasField("object_graph_def") for graph in meta_graphs):
+        return "saved_model"
+    if len(meta_graphs) > 1:
+        # TensorFlow would load one of them as in TF1, with initializers of its own, and pass over the objects.
+        raise FormatError(
+            f"The TF2 SavedModel in {directory} holds several graphs",
+            expected="one MetaGraph beside its objects",
+            received=f"{len(meta_graphs)} MetaGraphs",
+        )
+    return "tf2"
 
 
 def _find_checkpoint(directory: Path) -> Checkpoint | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+_MAX_INDEX_DIGITS = 9
+
 
 class Ref(NamedTuple):
     """An input of a node, parsed: output `index` of `node`, or a control edge from it where `index` is None.
@@ -24,7 +26,8 @@ class Ref(NamedTuple):
         if text.startswith("^"):
             return Ref(text[1:], None)
         node, colon, index = text.rpartition(":")
-        if colon and index.isascii() and index.isdecimal():
+        # TensorFlow reads a longer number modulo 2**32, so that another output would be meant; no op has so many.
+        if colon and index.isascii() and index.isdecimal() and len(index) <= _MAX_INDEX_DIGITS:
             return Ref(node, int(index))
         return Ref(text, 0)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.savedmodel.graph import constant_strings, op_name
+from hubkeras.savedmodel.graph import ASSIGN_OPS, constant_strings, data_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hubkeras.savedmodel.graph import Graph
-
-_ASSIGN_OPS = frozenset({"Assign", "AssignVariableOp"})
+    from hubkeras.savedmodel.refs import Ref
 
 
 def read_saver_keys(meta_graph: Any, graph: Graph) -> Mapping[str, str] | None:
@@ -30,25 +29,28 @@ def read_saver_keys(meta_graph: Any, graph: Graph) -> Mapping[str, str] | None:
     restore_op = meta_graph.saver_def.restore_op_name
     keys = {}
     for node in graph.reachable([restore_op] if restore_op else []):
-        if node.op in _ASSIGN_OPS and len(node.input) > 1:
-            key = _restored_key(graph, node.input[1])
+        inputs = data_inputs(node)
+        if node.op in ASSIGN_OPS and len(inputs) > 1:
+            key = _restored_key(graph, inputs[1])
             if key is not None:
-                keys[op_name(node.input[0])] = key
+                keys[inputs[0].node] = key
     return keys or None
 
 
-def _restored_key(graph: Graph, value: str) -> str | None:
+def _restored_key(graph: Graph, value: Ref) -> str | None:
     """Returns the name that `RestoreV2` reads for a value, looking through the casts and reshapes of a saver."""
     visited = set()
-    node = graph.nodes.get(op_name(value))
-    while node is not None and node.op != "RestoreV2" and node.input and node.name not in visited:
+    node = graph.nodes.get(value.node)
+    while node is not None and node.op != "RestoreV2" and node.name not in visited:
         visited.add(node.name)
-        value = node.input[0]
-        node = graph.nodes.get(op_name(value))
-    if node is None or node.op != "RestoreV2" or len(node.input) < 2:
+        inputs = data_inputs(node)
+        if not inputs:
+            return None
+        value = inputs[0]
+        node = graph.nodes.get(value.node)
+    if node is None or node.op != "RestoreV2":
         return None
-    names = constant_strings(graph.nodes.get(op_name(node.input[1])))
-    output = value.rpartition(":")[2] if ":" in value else "0"
-    if not names or not output.isdecimal() or int(output) >= len(names):
-        return None
-    return names[int(output)]
+    inputs = data_inputs(node)
+    names = constant_strings(graph.nodes.get(inputs[1].node)) if len(inputs) > 1 else None
+    position = value.index or 0
+    return names[position] if names and position < len(names) else None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tensorflow.core.protobuf import struct_pb2
-
+from hubkeras.errors import FormatError
 from hubkeras.savedmodel.description import SignatureSpec, TensorInfo
-from hubkeras.savedmodel.graph import dtype_name, shape_tuple, tensor_name
+from hubkeras.savedmodel.graph import NO_DTYPE, dtype_name, shape_tuple
+from hubkeras.savedmodel.protos import TypeSpecProto
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
 INIT_SIGNATURE = "__saved_model_init_op"
 _PRIVATE_SIGNATURES = frozenset({INIT_SIGNATURE, "__saved_model_train_op"})
 _COMPOSITE_KINDS: dict[int, Kind] = {
-    struct_pb2.TypeSpecProto.RAGGED_TENSOR_SPEC: "ragged",
-    struct_pb2.TypeSpecProto.SPARSE_TENSOR_SPEC: "sparse",
+    TypeSpecProto.RAGGED_TENSOR_SPEC: "ragged",
+    TypeSpecProto.SPARSE_TENSOR_SPEC: "sparse",
 }
 
 
@@ -35,7 +36,7 @@ def read_signatures(meta_graph: Any) -> Mapping[str, SignatureSpec]:
         The signatures by name, sorted.
 
     Raises:
-        FormatError: A dtype is unknown to this TensorFlow.
+        FormatError: A dtype is missing, or unknown to this TensorFlow.
     """
     signatures = {}
     for name in sorted(meta_graph.signature_def):
@@ -43,6 +44,9 @@ def read_signatures(meta_graph: Any) -> Mapping[str, SignatureSpec]:
             continue
         proto = meta_graph.signature_def[name]
         inputs, outputs = _tensor_infos(proto.inputs), _tensor_infos(proto.outputs)
+        for info in (*inputs.values(), *outputs.values()):
+            if info.dtype == NO_DTYPE:
+                raise FormatError(f"The signature {name!r} has no dtype for {info.name!r}", expected="a dtype")
         signatures[name] = SignatureSpec(name, inputs, outputs, proto.method_name)
     return MappingProxyType(signatures)
 
@@ -64,14 +68,14 @@ def _tensor_names(proto: Any) -> Iterator[str]:
     encoding = proto.WhichOneof("encoding")
     if encoding == "coo_sparse":
         sparse = proto.coo_sparse
-        yield tensor_name(sparse.indices_tensor_name)
-        yield tensor_name(sparse.values_tensor_name)
-        yield tensor_name(sparse.dense_shape_tensor_name)
+        yield Ref.parse(sparse.indices_tensor_name).tensor
+        yield Ref.parse(sparse.values_tensor_name).tensor
+        yield Ref.parse(sparse.dense_shape_tensor_name).tensor
     elif encoding == "composite_tensor":
         for component in proto.composite_tensor.components:
             yield from _tensor_names(component)
     else:
-        yield tensor_name(proto.name)
+        yield Ref.parse(proto.name).tensor
 
 
 def _composite_info(name: str, proto: Any, tensors: tuple[str, ...]) -> TensorInfo:

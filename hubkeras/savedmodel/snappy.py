@@ -8,32 +8,35 @@ from __future__ import annotations
 _LITERAL, _COPY_1, _COPY_2 = 0, 1, 2
 
 
-def unpack(data: bytes) -> bytes:
+def unpack(data: bytes, limit: int) -> bytes:
     """Unpacks one block.
 
     The framed format of Snappy files is not read.
 
     Args:
         data: The packed block.
+        limit: The most bytes that it may unpack to.
 
     Returns:
         The block.
 
     Raises:
-        ValueError: The data is damaged.
+        ValueError: The data is damaged, or unpacks to more than the limit.
 
     Example:
-        >>> unpack(bytes([6, 0b100, 97, 98, 0b1, 2]))
+        >>> unpack(bytes([6, 0b100, 97, 98, 0b1, 2]), limit=100)
         b'ababab'
     """
     try:
-        return _unpack(data)
+        return _unpack(data, limit)
     except IndexError as error:
         raise ValueError("the data ends early") from error
 
 
-def _unpack(data: bytes) -> bytes:
+def _unpack(data: bytes, limit: int) -> bytes:
     size, position = _size(data)
+    if size > limit:
+        raise ValueError(f"{size} bytes announced where at most {limit} are read")
     out = bytearray()
     while position < len(data):
         tag = data[position]
@@ -78,6 +81,7 @@ def _copy(data: bytes, position: int, out: bytearray) -> int:
         length, offset = (tag >> 2) + 1, int.from_bytes(data[position + 1 : end], "little")
     if end > len(data) or not 0 < offset <= len(out):
         raise ValueError("a copy from before the start")
-    for _ in range(length):
-        out.append(out[-offset])
+    # A copy may run into what it writes itself, which then repeats.
+    source = bytes(out[-offset:][:length])
+    out += (source * (length // len(source) + 1))[:length]
     return end

@@ -6,13 +6,20 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from google.protobuf.message import DecodeError
-from tensorflow.core.framework import variable_pb2
-
-from hubkeras.errors import CorruptFileError, FormatError, MissingFileError
+from hubkeras.errors import FormatError, MissingFileError
 from hubkeras.savedmodel.collection_defs import byte_values
 from hubkeras.savedmodel.description import PartitionSpec, VariableSpec
-from hubkeras.savedmodel.graph import REFERENCE_VARIABLE_OPS, attribute, dtype_name, op_name, shape_tuple
+from hubkeras.savedmodel.graph import (
+    ASSIGN_OPS,
+    NO_DTYPE,
+    REFERENCE_VARIABLE_OPS,
+    attribute,
+    data_inputs,
+    dtype_name,
+    shape_tuple,
+)
+from hubkeras.savedmodel.protos import VariableDef, parse
+from hubkeras.savedmodel.refs import Ref
 from hubkeras.savedmodel.saver import read_saver_keys
 
 if TYPE_CHECKING:
@@ -99,7 +106,7 @@ def read_variables(
     """
     found = _read_collections(meta_graph, graph)
     for node in graph.variables:
-        found.setdefault(node.name, _Found(variable_pb2.VariableDef()))
+        found.setdefault(node.name, _Found(VariableDef()))
     storage = _Storage(checkpoint, prefix, read_saver_keys(meta_graph, graph) if follow_saver else None, with_values)
     specs = (_variable_spec(graph, graph.nodes[name], what, storage) for name, what in found.items())
     return MappingProxyType({spec.name: spec for spec in specs if spec is not None})
@@ -110,8 +117,8 @@ def _read_collections(meta_graph: Any, graph: Graph) -> dict[str, _Found]:
     found: dict[str, _Found] = {}
     for collection in _KNOWN_COLLECTIONS:
         for item in byte_values(meta_graph, collection):
-            proto = _variable_def(item, collection)
-            name = op_name(proto.variable_name)
+            proto = parse(VariableDef, item, f"the collection {collection}")
+            name = Ref.parse(proto.variable_name).node
             if name in held:
                 what = found.setdefault(name, _Found(proto))
                 if collection not in what.collections:
@@ -119,20 +126,13 @@ def _read_collections(meta_graph: Any, graph: Graph) -> dict[str, _Found]:
     return found
 
 
-def _variable_def(item: bytes, collection: str) -> Any:
-    try:
-        return variable_pb2.VariableDef.FromString(item)
-    except DecodeError as error:
-        raise CorruptFileError(f"Cannot parse the collection {collection}", expected="VariableDef messages") from error
-
-
 def _variable_spec(graph: Graph, node: Any, found: _Found, storage: _Storage) -> VariableSpec | None:
-    """Returns the description of a variable; None for one whose shape nothing tells (no collection names it either)."""
+    """Returns the description of a variable; None for one whose shape or dtype nothing tells: no value fits it."""
     name, dtype = node.name, dtype_name(attribute(node, "dtype").type)
-    partition = _partition(name, found.proto)
+    shape = shape_tuple(node.attr["shape"].shape) if "shape" in node.attr else None
+    partition = _partition(name, shape, found.proto)
     key = storage.key(name, partition)
     entry = storage.entry(key)
-    shape = shape_tuple(node.attr["shape"].shape) if "shape" in node.attr else None
     whole = partition.full_shape if partition else shape
     fits = entry is not None and entry.dtype == dtype and _is_compatible(entry.shape, whole)
     if storage.is_expected(name, found.collections) and not fits:
@@ -140,7 +140,7 @@ def _variable_spec(graph: Graph, node: Any, found: _Found, storage: _Storage) ->
     in_checkpoint = fits and found.collections != ["local_variables"]
     initial_value = _initial_value(graph, node, found.proto)
     known = _known_shape(shape, partition, entry if in_checkpoint else None, graph, initial_value)
-    if known is None:
+    if known is None or dtype == NO_DTYPE:
         return None
     return VariableSpec(
         name=name,
@@ -156,18 +156,23 @@ def _variable_spec(graph: Graph, node: Any, found: _Found, storage: _Storage) ->
     )
 
 
-def _partition(name: str, proto: Any) -> PartitionSpec | None:
+def _partition(name: str, own_shape: Shape, proto: Any) -> PartitionSpec | None:
     info = proto.save_slice_info_def
     if not info.full_name:
         return None
     partition = PartitionSpec(info.full_name, tuple(info.full_shape), tuple(info.var_offset), tuple(info.var_shape))
     full, offset, shape = partition.full_shape, partition.offset, partition.shape
-    if not len(full) == len(offset) == len(shape) or any(
-        start < 0 or size < 0 or start + size > whole for whole, start, size in zip(full, offset, shape, strict=True)
+    if (
+        not len(full) == len(offset) == len(shape)
+        or any(
+            start < 0 or size < 0 or start + size > whole
+            for whole, start, size in zip(full, offset, shape, strict=True)
+        )
+        or not _is_compatible(shape, own_shape)
     ):
         raise FormatError(
             f"The variable {name!r} is no part of {info.full_name!r}",
-            expected=f"an offset and a shape within {full}",
+            expected=f"an offset and a shape within {full}, of a variable of shape {own_shape}",
             received=f"offset {offset}, shape {shape}",
         )
     return partition
@@ -182,7 +187,7 @@ def _is_compatible(shape: tuple[int, ...], wanted: Shape) -> bool:
 def _known_shape(
     shape: Shape, partition: PartitionSpec | None, entry: CheckpointEntry | None, graph: Graph, initial_value: str
 ) -> tuple[int, ...] | None:
-    initial = graph.nodes.get(op_name(initial_value))
+    initial = graph.nodes.get(Ref.parse(initial_value).node)
     constant = (
         shape_tuple(attribute(initial, "value").tensor.tensor_shape) if initial and initial.op == "Const" else None
     )
@@ -194,14 +199,21 @@ def _known_shape(
 
 
 def _initial_value(graph: Graph, node: Any, proto: Any) -> str:
-    """Returns the tensor that gives the initial value; files of old versions name only the op that assigns it."""
-    if op_name(proto.initial_value_name) in graph.nodes:
-        return proto.initial_value_name
-    assign = graph.nodes.get(op_name(proto.initializer_name) or f"{node.name}/Assign")
-    if assign is None or len(assign.input) < 2 or op_name(assign.input[0]) != node.name:
+    """Returns the tensor of this graph that gives the initial value, empty if there is none.
+
+    It is what the `VariableDef` says. Files of old versions name only the op that assigns it; a variable in no
+    collection has one by convention. Nobody else guesses: what is found here is what is judged and what runs.
+    """
+    named = Ref.parse(proto.initial_value_name)
+    if named.index is not None and named.node in graph.nodes:
+        return named.tensor
+    assign = graph.nodes.get(Ref.parse(proto.initializer_name).node or f"{node.name}/Assign")
+    if assign is None or assign.op not in ASSIGN_OPS:
         return ""
-    value = assign.input[1]
-    return value if ":" in value else f"{value}:0"
+    inputs = data_inputs(assign)
+    if len(inputs) != 2 or inputs[0] != Ref(node.name, 0) or inputs[1].node not in graph.nodes:
+        return ""
+    return inputs[1].tensor
 
 
 def _checkpoint_error(

@@ -11,7 +11,7 @@ from building import variable, write
 
 import hubkeras
 from hubkeras.errors import FormatError
-from hubkeras.functions.state import parts_of, slice_text
+from hubkeras.functions.restoring import parts_of, slice_text
 from hubkeras.savedmodel.description import PartitionSpec, VariableSpec
 
 MODULES = Path(__file__).parent.parent / "golden" / "modules"

@@ -40,7 +40,7 @@ def test_nothing_is_built_before_the_first_call(tmp_path):
 def test_only_the_outputs_asked_for_are_computed():
     """The graph of one output holds no node of another; a broken one does not matter until it is asked for."""
     module = hubkeras.load(MODULES / "ref_control_flow")
-    one, every = (module.variant().function("default", outputs).bound.fragment for outputs in (("seen",), None))
+    one, every = (module.variant().function("default", outputs).bound.graph for outputs in (("seen",), None))
     assert len(one.graph_def.node) < len(every.graph_def.node)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from tensorflow.core.framework import graph_pb2, types_pb2
 from tensorflow.python.framework import tensor_util
 
-from hubkeras.graphs.common_subexpressions import merge_equal
+from hubkeras.graphs.common_subexpressions import merge_common_subexpressions
+from hubkeras.graphs.subgraph import Subgraph, by_name
 
 
 def graph(*nodes):
@@ -20,7 +21,8 @@ def graph(*nodes):
 
 
 def merged(nodes, kept=()):
-    return {n.name: list(n.input) for n in merge_equal(nodes, set(kept))}
+    graph = merge_common_subexpressions(Subgraph(by_name(nodes), fetches=tuple(kept)))
+    return {n.name: list(n.input) for n in graph.nodes.values()}
 
 
 def test_equal_constants_and_what_is_made_of_them():

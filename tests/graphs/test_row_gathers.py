@@ -88,7 +88,7 @@ def test_a_step_does_not_touch_the_whole_table(kind, tmp_path):
 
 
 def ops(module):
-    return module.variant().function("default").bound.fragment.ops
+    return module.variant().function("default").bound.graph.ops
 
 
 @pytest.mark.parametrize("kind", KINDS)

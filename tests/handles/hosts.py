@@ -140,6 +140,8 @@ def send(handler: http.server.BaseHTTPRequestHandler, reply: Reply) -> None:
     length = size - begin if reply.length is None else reply.length
     if reply.chunked:
         handler.send_header("Transfer-Encoding", "chunked")
+    elif "Content-Length" in headers:
+        handler.close_connection = True
     elif length >= 0:
         handler.send_header("Content-Length", str(length))
     else:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import os
 import struct
 import tarfile
 import zipfile
@@ -263,6 +264,25 @@ def test_limits_are_configurable_and_named(tmp_path, monkeypatch, make, variable
     assert variable in str(caught.value)
     monkeypatch.delenv(variable)
     assert unpack(make(), tmp_path / "n").keys() == FILES.keys()
+
+
+@pytest.mark.parametrize("make", [make_tar, make_zip])
+def test_folders_that_only_paths_name_count_as_members(tmp_path, make):
+    """Two hundred names of a few hundred slashes each would make fifty thousand folders out of a few kilobytes."""
+    files = {f"{number:03}/" + "a/" * 252 + "x": b"" for number in range(200)}
+    body = make(files, **({"folders": False} if make is make_tar else {}))
+    assert make is make_zip or len(body) < 8_000
+    with pytest.raises(ArchiveError, match=r"too many members.*10000.*HUBKERAS_MAX_ARCHIVE_MEMBERS"):
+        unpack(body, tmp_path / "m")
+    assert sum(len(folders) for _, folders, _ in os.walk(tmp_path / "m")) <= 10_000
+
+
+def test_folders_that_only_paths_name_are_counted_once(tmp_path, monkeypatch):
+    """However many files lie in them."""
+    monkeypatch.setenv("HUBKERAS_MAX_ARCHIVE_MEMBERS", "8")
+    assert len(unpack(make_tar({f"a/b/c/{number}": b"" for number in range(5)}, folders=False), tmp_path / "m")) == 5
+    with pytest.raises(ArchiveError, match="too many members"):
+        unpack(make_tar({f"a/b/c/{number}": b"" for number in range(6)}, folders=False), tmp_path / "n")
 
 
 @pytest.mark.parametrize("packing", ["gz", "bz2", "xz", "zip"])

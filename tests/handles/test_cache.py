@@ -1,6 +1,6 @@
 """The cache as people see it: where it is, what it holds, what they can do with it."""
 
-import hashlib
+import json
 import logging
 import subprocess
 import sys
@@ -10,14 +10,12 @@ import pytest
 
 from handles.samples import FILES, contents, make_module, make_tar
 from hubkeras import config
-from hubkeras.errors import CacheError, HandleError
+from hubkeras.errors import CacheError
 from hubkeras.handles.cache import (
     cache_size,
     cached_modules,
     pin,
-    pinned_sha256,
     remove_cached,
-    unpin,
     verify_cached,
 )
 from hubkeras.handles.cache_entries import Entry
@@ -135,43 +133,6 @@ def test_module_that_is_not_there(function):
         function(NNLM)
 
 
-def test_pin_holds_against_another_download(module, host, cache):
-    """The module in the cache is pinned, then the server serves another one."""
-    first = resolve(module)
-    value = pin(module)
-    assert value == cached_modules()[0].sha256 == pinned_sha256(module)
-    remove_cached(module)
-    host.replies["/model/1"] = make_tar(OTHER)
-    with pytest.raises(CacheError, match=f"not the one that was pinned.*{value}"):
-        resolve(module)
-    assert cached_modules() == []
-    host.replies["/model/1"] = make_tar(FILES, packing="bz2")
-    assert resolve(module) == first
-    unpin(module)
-    assert pinned_sha256(module) == ""
-
-
-def test_pin_before_the_download(module, host):
-    """By the sha256 of the archive, or of the files; in any spelling of the handle."""
-    archive = make_tar()
-    pin(module, hashlib.sha256(archive).hexdigest().upper())
-    assert contents(resolve(module)) == FILES
-    remove_cached(module)
-    host.replies["/model/1"] = make_tar(OTHER)
-    with pytest.raises(CacheError, match="pinned"):
-        resolve(module)
-
-
-def test_pin_holds_for_entries_of_tensorflow_hub(cache):
-    """Their files are read."""
-    make_module(Entry.of(cache, NNLM).directory)
-    value = pin("google/nnlm/tensorFlow1/en-dim128/1")
-    assert resolve(NNLM)
-    pin(NNLM, "0" * 64)
-    with pytest.raises(CacheError, match=value):
-        resolve(NNLM)
-
-
 def test_sha256_of_files_can_be_made_with_plain_tools(module):
     """As the documentation says."""
     directory = resolve(module)
@@ -182,19 +143,6 @@ def test_sha256_of_files_can_be_made_with_plain_tools(module):
     if result.returncode or sys.platform != "linux":
         pytest.skip("no GNU find here")
     assert result.stdout.split()[0] == cached_modules()[0].sha256
-
-
-@pytest.mark.parametrize("value", ["", "abc", "g" * 64])
-def test_pin_to_what_is_no_sha256(value):
-    """Is refused."""
-    with pytest.raises(HandleError, match="64 hexadecimal"):
-        pin(NNLM, value)
-
-
-def test_directories_cannot_be_pinned(tmp_path):
-    """They are used where they lie."""
-    with pytest.raises(HandleError, match="where it lies"):
-        pin(make_module(tmp_path / "m"))
 
 
 def test_sha256_of_a_download_is_logged(module, caplog):
@@ -210,6 +158,61 @@ def test_damaged_marker_counts_as_none(module):
     for text in ("", "{", "[]", '{"files": 3}', '{"handle": 1, "sha256": "", "files": {"a": {}}}'):
         (directory / ".hubkeras.json").write_text(text)
         assert resolve(module) == str(directory)
+
+
+def marker(**fields):
+    return json.dumps({"handle": "m", "sha256": "", "files": {}} | fields).encode()
+
+
+ODD_MARKERS = {
+    "not UTF-8": b"\xff\xfe\xfd",
+    "nested": b"[" * 100_000,
+    "endless number": marker(files={"a": {"size": 1, "sha256": ""}}).replace(b"1", b"9" * 10_000),
+    "null": b"null",
+    "text": b'"text"',
+    "types": marker(handle=1, sha256=[], archive_sha256={}),
+    "null for a digest": marker(archive_sha256=None),
+    "size in words": marker(files={"a": {"size": "1", "sha256": ""}}),
+    "size that is infinite": marker(files={"a": {"size": float("inf"), "sha256": ""}}),
+    "size that is true": marker(files={"a": {"size": True, "sha256": ""}}),
+    "sha256 that is a number": marker(files={"saved_model.pb": {"size": 1, "sha256": 1}}),
+    "fields that nobody knows": marker(more=1),
+    "fields of files that nobody knows": marker(files={"a": {"size": 1, "sha256": "", "more": 1}}),
+    "NUL in a name": marker(files={"a\0b": {"size": 1, "sha256": ""}}),
+    "half a surrogate pair in a name": marker(files={"\ud800": {"size": 1, "sha256": ""}}),
+    "huge": b" " * (65 << 20) + marker(files={"a": {"size": 1, "sha256": ""}}),
+}
+
+
+@pytest.mark.parametrize("body", ODD_MARKERS.values(), ids=ODD_MARKERS.keys())
+def test_odd_marker_counts_as_none(module, host, body):
+    """Nobody stumbles over it: not the next use, not the list, not the verification, not a pin."""
+    directory = Path(resolve(module))
+    (directory / ".hubkeras.json").write_bytes(body)
+    assert resolve(module) == str(directory)
+    assert [(entry.sha256, entry.problem) for entry in cached_modules()] == [("", "")]
+    assert [entry.handle for entry in cached_modules()] == [module]
+    assert verify_cached() == []
+    assert pin(module)
+    assert len(host.requests) == 1
+    assert remove_cached(module) > 0
+
+
+@pytest.mark.parametrize("name", ["../../../etc/passwd", "/etc/passwd", "x" * 5000, ""])
+def test_marker_that_names_files_elsewhere(module, name):
+    """Is no error of another kind."""
+    directory = Path(resolve(module))
+    (directory / ".hubkeras.json").write_bytes(marker(files={name: {"size": 1, "sha256": ""}}))
+    assert contents(resolve(module)) == FILES
+
+
+def test_marker_that_is_a_directory(module):
+    """Counts as none, too."""
+    directory = Path(resolve(module))
+    (directory / ".hubkeras.json").unlink()
+    (directory / ".hubkeras.json").mkdir()
+    assert resolve(module) == str(directory)
+    assert verify_cached() == []
 
 
 def test_link_that_leads_nowhere_is_replaced(module, cache):

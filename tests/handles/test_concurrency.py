@@ -17,7 +17,7 @@ import pytest
 from handles.hosts import Reply
 from handles.samples import FILES, contents, make_module, make_tar
 from hubkeras.errors import CacheError
-from hubkeras.handles.cache import cached_modules
+from hubkeras.handles.cache import cached_modules, pin
 from hubkeras.handles.cache_entries import Entry
 from hubkeras.handles.resolver import resolve
 
@@ -235,6 +235,42 @@ def test_cache_directory_that_is_a_file(host, tmp_path, monkeypatch):
     host.replies["/model/1"] = ARCHIVE
     with pytest.raises(CacheError, match="Cannot write to the cache directory"):
         resolve(f"{host.url}/model/1")
+
+
+def test_links_in_the_place_of_our_files_are_never_followed(host, cache, tmp_path):
+    """Whoever may write into a shared cache must not have us write elsewhere: lock, descriptor and pin."""
+    host.replies["/model/1"] = ARCHIVE
+    entry = Entry.of(cache, f"{host.url}/model/1")
+    cache.mkdir()
+    places = [entry.lock, entry.descriptor, entry.pin, Entry.of(cache, "another").lock]
+    for place in places:
+        victim = tmp_path / f"victim{place.suffix}"
+        victim.write_text("0" * 64)
+        os.utime(victim, (1, 1))
+        place.symlink_to(victim)
+    entry.pin.unlink()
+    value = hashlib.sha256(ARCHIVE).hexdigest()
+    pin(f"{host.url}/model/1", value)
+    entry.pin.unlink()
+    (tmp_path / "victim.pin").write_text(value)
+    os.utime(tmp_path / "victim.pin", (1, 1))
+    entry.pin.symlink_to(tmp_path / "victim.pin")
+    for _ in range(2):
+        assert contents(resolve(f"{host.url}/model/1")) == MODULE
+    for victim in tmp_path.glob("victim.*"):
+        assert victim.read_text() == (value if victim.suffix == ".pin" else "0" * 64)
+        assert victim.stat().st_mtime == 1
+    assert not entry.descriptor.is_symlink()
+    assert not entry.pin.is_symlink()
+
+
+def test_link_to_nothing_in_the_place_of_a_lock_makes_no_file(host, cache, tmp_path):
+    """A lock is made where its name stands or not at all."""
+    host.replies["/model/1"] = ARCHIVE
+    cache.mkdir()
+    Entry.of(cache, f"{host.url}/model/1").lock.symlink_to(tmp_path / "made")
+    assert contents(resolve(f"{host.url}/model/1")) == MODULE
+    assert not (tmp_path / "made").exists()
 
 
 @pytest.mark.parametrize("what", ["saved_model.pb", "variables", "assets/3", "all files"])

@@ -73,6 +73,17 @@ def test_latest_version_is_asked_for(internet):
     assert contents(resolve("google/nnlm/tensorFlow1/en-dim128")) == FILES
 
 
+@pytest.mark.parametrize(
+    "version", ["null", "[]", '"x"', "1e999", "-Infinity", "NaN", "{}", "9" * 4000 + "9" * 90, "[" * 4000, ""]
+)
+def test_version_that_is_none_is_an_error(internet, version):
+    """Whatever JSON can say."""
+    base = "https://www.kaggle.com/api/v1/models/google/nnlm/tensorFlow1/en-dim128"
+    internet.replies[f"{base}/get"] = b'{"versionNumber": ' + version.encode() + b"}"
+    with pytest.raises(DownloadError):
+        resolve("google/nnlm/tensorFlow1/en-dim128")
+
+
 def test_answer_without_a_version_is_shown(internet):
     """And a version is asked of the user."""
     base = "https://www.kaggle.com/api/v1/models/google/nnlm/tensorFlow1/en-dim128"

@@ -91,3 +91,11 @@ def test_damaged_collection(module):
     proto.collection_def["saved_model_assets"].any_list.value.add(value=b"\x0a\xff")
     with pytest.raises(CorruptFileError, match="saved_model_assets"):
         read_assets(proto, module)
+
+
+def test_one_tensor_holds_one_path(module):
+    """TensorFlow goes by the last entry for a tensor, or by the number of the entry."""
+    proto = meta_graph(assets={"Const:0": "vocab.txt"})
+    proto.asset_file_def.append(asset_file_def("Const", "sub/..more"))
+    with pytest.raises(FormatError, match=r"one file for each tensor.*for 'Const:0'"):
+        read_assets(proto, module)

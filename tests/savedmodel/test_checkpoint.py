@@ -1,12 +1,18 @@
 import struct
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.framework.tensor_slice_pb2 import TensorSliceProto
+from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
 
 from hubkeras.errors import CorruptFileError, MissingFileError
-from hubkeras.savedmodel import checkpoint
+from hubkeras.savedmodel import leveldb_table
 from hubkeras.savedmodel.checkpoint import CheckpointEntry, read_checkpoint
 from savedmodel.builder import refusal, write_checkpoint
 
@@ -116,7 +122,7 @@ def table(block: bytes, compression: int = 0) -> bytes:
 
     def with_trailer(content: bytes, kind: int) -> bytes:
         kind_byte = bytes([kind])
-        return content + kind_byte + struct.pack("<I", checkpoint._masked_crc32c(content + kind_byte))
+        return content + kind_byte + struct.pack("<I", leveldb_table._masked_crc32c(content + kind_byte))
 
     def handle(offset: int, size: int) -> bytes:
         return varint(offset) + varint(size)
@@ -145,6 +151,80 @@ def test_damage_behind_right_checksums_never_escapes_as_another_error(tmp_path, 
     assert error is None or str(tmp_path) in str(error)
 
 
+def entries(*items: tuple[int, bytes, bytes]) -> bytes:
+    """Returns a block; each entry tells how much of the key before it it shares."""
+    packed = (
+        bytes([*varint(shared), *varint(len(key)), *varint(len(value))]) + key + value for shared, key, value in items
+    )
+    return b"".join(packed) + struct.pack("<II", 0, 1)
+
+
+HEADER = (0, b"", BundleHeaderProto(num_shards=1).SerializeToString())
+
+
+def entry(*sizes: int | None, **fields: Any) -> bytes:
+    """Returns the entry of a tensor of 16 bytes."""
+    given = {"dtype": types_pb2.DT_FLOAT, "size": 16} | fields
+    return BundleEntryProto(shape=tf.TensorShape(sizes).as_proto(), **given).SerializeToString()
+
+
+def write(path: Path, *items: tuple[int, bytes, bytes]) -> Path:
+    (path / "v.index").write_bytes(table(entries(*items)))
+    (path / "v.data-00000-of-00001").write_bytes(bytes(16))
+    return path / "v"
+
+
+def test_keys_that_share_what_is_before_them(tmp_path):
+    prefix = write(tmp_path, HEADER, (0, b"a/kernel", entry(4)), (2, b"more", entry(2, 2)))
+    assert list(read_checkpoint(prefix).tensors) == ["a/kernel", "a/more"]
+
+
+@pytest.mark.parametrize(
+    ("items", "words"),
+    [
+        ([(0, b"w", entry(4))], "without the entry that tells the number of data files"),
+        ([HEADER, (0, b"w", entry(4)), (0, b"v", entry(4))], "the key b'v' out of order"),
+        ([HEADER, (0, b"w", entry(4)), (1, b"", entry(4))], "the key b'w' out of order"),
+        ([HEADER, (0, b"w", entry(4, shard_id=1))], "lie in none of 1 data files"),
+        ([HEADER, (0, b"w", entry(4, shard_id=-1))], "lie in none of 1 data files"),
+        ([HEADER, (0, b"w", entry(4, offset=-16))], "lie in none of 1 data files"),
+        ([HEADER, (0, b"w", entry(4, size=-1))], "lie in none of 1 data files"),
+        ([HEADER, (0, b"w", entry(1 << 40))], "'w', of more elements than its values have bytes"),
+        ([HEADER, (0, b"w", entry(1 << 40, size=0, slices=[TensorSliceProto()]))], "more elements than its values"),
+        ([HEADER, (0, b"w", entry(None))], "unknown shape"),
+        ([HEADER, (0, b"w", entry(4, dtype=4321))], "4321"),
+        ([HEADER, (0, b"\xff", entry(4))], "can't decode"),
+        ([HEADER, (0, b"w", b"\x0a\xff")], "Cannot parse the entry b'w'"),
+        ([(0, b"", b"\xff")], "Cannot parse the first entry"),
+    ],
+)
+def test_entries_that_contradict_the_format_or_the_data_files(tmp_path, items, words):
+    with pytest.raises(CorruptFileError) as info:
+        read_checkpoint(write(tmp_path, *items))
+    assert words in str(info.value)
+    assert str(tmp_path / "v.index") in str(info.value)
+
+
+def test_a_small_table_that_stands_for_much(tmp_path):
+    """Keys of 200,000 bytes, of which each shares all with the one before it."""
+    items = [HEADER, (0, b"a" * 200_000, entry(4)), *((200_000, b"%05d" % i, entry(4)) for i in range(1000))]
+    with pytest.raises(CorruptFileError, match=r"more than .* bytes once unpacked"):
+        read_checkpoint(write(tmp_path, *items))
+
+
+def test_too_many_entries(tmp_path):
+    many = [(0, b"%06d" % i, entry(1)) for i in range(leveldb_table._MAX_ENTRIES)]
+    with pytest.raises(CorruptFileError, match=f"more than {leveldb_table._MAX_ENTRIES} entries"):
+        read_checkpoint(write(tmp_path, HEADER, *many))
+
+
+def test_a_table_that_is_too_large(tmp_path):
+    with (tmp_path / "v.index").open("wb") as file:
+        file.truncate((1 << 26) + 1)
+    with pytest.raises(CorruptFileError, match="67108865 bytes where at most 67108864 are read"):
+        read_checkpoint(tmp_path / "v")
+
+
 def test_unknown_compression_is_named(tmp_path):
     (tmp_path / "v.index").write_bytes(table(bytes(8), compression=7))
     with pytest.raises(CorruptFileError, match="compression 7"):
@@ -154,4 +234,17 @@ def test_unknown_compression_is_named(tmp_path):
 def test_an_index_that_is_a_folder(tmp_path):
     (tmp_path / "v.index").mkdir()
     with pytest.raises(MissingFileError):
+        read_checkpoint(tmp_path / "v")
+
+
+def test_blocks_that_lie_on_one_another(tmp_path):
+    """An index block may name one data block as often as it likes; only the first time is read."""
+    pointer = varint(0) + varint(len(entries(HEADER)))
+    data = table(entries(HEADER))
+    twice = entries((0, b"y", pointer), (0, b"z", pointer))
+    start = len(entries(HEADER)) + 5
+    trailer = b"\0" + struct.pack("<I", leveldb_table._masked_crc32c(twice + b"\0"))
+    footer = varint(0) + varint(0) + varint(start) + varint(len(twice))
+    (tmp_path / "v.index").write_bytes(data[:start] + twice + trailer + footer.ljust(40, b"\0") + data[-8:])
+    with pytest.raises(CorruptFileError, match="overlaps the one before it"):
         read_checkpoint(tmp_path / "v")

@@ -5,12 +5,14 @@ from hubkeras.errors import FormatError
 from hubkeras.savedmodel.graph import (
     attribute,
     constant_strings,
+    data_inputs,
     dtype_name,
     index_graph,
     op_name,
     shape_tuple,
     tensor_name,
 )
+from hubkeras.savedmodel.refs import Ref
 from savedmodel.builder import const, function, node, placeholder, shape, variable
 
 
@@ -121,3 +123,17 @@ def test_constant_strings():
     assert constant_strings(const("c", 1)) is None
     assert constant_strings(placeholder("p", "string")) is None
     assert constant_strings(None) is None
+
+
+def test_data_inputs_are_counted_without_control_inputs():
+    assert data_inputs(node("n", "Op", "^c", "a", "^d", "b:1")) == [Ref("a", 0), Ref("b", 1)]
+
+
+def test_reachable_knows_one_tensor_by_all_its_names(graph):
+    assert names(graph.reachable(["merge"], fed=["split:01"])) == ["loop", "merge"]
+
+
+def test_a_number_that_tensorflow_reads_otherwise_names_no_node():
+    assert Ref.parse("a:999999999") == Ref("a", 999_999_999)
+    assert Ref.parse("a:4294967296") == Ref("a:4294967296", 0)
+    assert Ref.parse("a:" + "9" * 5000).node.startswith("a:9")

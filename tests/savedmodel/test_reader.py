@@ -190,6 +190,20 @@ class TestRefused:
     def test_no_meta_graph(self, tmp_path):
         self.refused(write_module(tmp_path / "m"), CorruptFileError, "holds no graph")
 
+    @pytest.mark.parametrize("with_another", [True, False])
+    def test_a_model_in_chunks(self, module, with_another):
+        """TensorFlow would prefer it to the file that is read here."""
+        (module / "saved_model.cpb").write_bytes(b"")
+        if not with_another:
+            (module / "saved_model.pb").unlink()
+        self.refused(module, FormatError, "split into chunks", "saved_model.cpb")
+
+    def test_a_tf2_saved_model_of_several_graphs(self, tmp_path):
+        """TensorFlow would load one as in TF1, and run its initializers."""
+        graphs = [dense_graph(tags=["serve"]), dense_graph(tags=["other"])]
+        graphs[1].object_graph_def.nodes.add()
+        self.refused(write_module(tmp_path / "m", *graphs, hub=False), FormatError, "2 MetaGraphs")
+
     def test_one_tag_set_twice(self, tmp_path):
         graphs = [meta_graph(tags=["a", "b"]), meta_graph(tags=["b", "a"])]
         self.refused(write_module(tmp_path / "m", *graphs), FormatError, "one tag set", "['a', 'b']")
@@ -304,3 +318,20 @@ def test_golden_modules_can_be_read(path):
         tensors = {name for s in variant.signatures.values() for info in s.outputs.values() for name in info.tensors}
         nodes = {item.name for item in variant.meta_graph.graph_def.node}
         assert {name.partition(":")[0] for name in tensors} <= nodes
+
+
+def test_an_initial_value_belongs_to_the_variant_that_names_it(tmp_path):
+    first, second = meta_graph([variable("w")[0]]), meta_graph(variable("w"), tags=["train"])
+    description = read_module(write_module(tmp_path / "m", first, second))
+    assert description.initial_value("w") == (description.variants[1], "w/initial:0")
+    assert description.initial_value("nothing") is None
+    restored = read_module(dense_module(tmp_path / "restored"))
+    assert restored.initial_value("w") is None
+
+
+def test_an_initial_value_of_another_variant_does_not_count(tmp_path):
+    """The first variant assigns a tensor that only the second one has."""
+    handle, value, assign, _ = variable("w")
+    first, second = meta_graph([handle, assign]), meta_graph([handle, value], tags=["train"])
+    description = read_module(write_module(tmp_path / "m", first, second))
+    assert description.initial_value("w") is None

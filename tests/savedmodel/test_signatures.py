@@ -91,3 +91,9 @@ def test_unknown_dtype():
     info.dtype = 12345
     with pytest.raises(FormatError, match="12345"):
         read(info)
+
+
+@pytest.mark.parametrize("info", [meta_graph_pb2.TensorInfo(name="x:0"), meta_graph_pb2.TensorInfo()])
+def test_a_dtype_that_is_missing(info):
+    with pytest.raises(FormatError, match="signature 's' has no dtype for 'x'"):
+        read(info)

@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubkeras.savedmodel.snappy import unpack
+from hubkeras.savedmodel import snappy
+
+
+def unpack(data: bytes) -> bytes:
+    return snappy.unpack(data, limit=1 << 20)
 
 
 def literal(data: bytes) -> bytes:
@@ -65,6 +69,13 @@ def test_distant_copies_use_the_high_bits_of_the_tag():
 def test_damaged_data(packed):
     with pytest.raises(ValueError, match=r".+"):
         unpack(packed)
+
+
+def test_what_unpacks_to_too_much():
+    packed = length(100) + literal(b"a") + bytes([(59 << 2) | 2, 1, 0]) + bytes([(38 << 2) | 2, 1, 0])
+    assert snappy.unpack(packed, limit=100) == b"a" * 100
+    with pytest.raises(ValueError, match="100 bytes announced where at most 99"):
+        snappy.unpack(packed, limit=99)
 
 
 @given(st.binary(max_size=64))

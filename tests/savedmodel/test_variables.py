@@ -82,7 +82,10 @@ def test_partitions():
         read(proto, checkpoint(emb=("float32", (5, 4))))
 
 
-@pytest.mark.parametrize("slice_info", [("w", (2,), (1,), (2,)), ("w", (2,), (0, 0), (2,)), ("w", (2,), (-1,), (2,))])
+@pytest.mark.parametrize(
+    "slice_info",
+    [("w", (2,), (1,), (2,)), ("w", (2,), (0, 0), (2,)), ("w", (2,), (-1,), (2,)), ("w", (4,), (0,), (3,))],
+)
 def test_partitions_that_leave_the_whole(slice_info):
     proto = meta_graph(variable("w"), collections=everywhere(slice_info=slice_info))
     with pytest.raises(FormatError, match="'w' is no part of 'w'"):
@@ -154,6 +157,10 @@ def test_reading_leaves_the_graph_as_it_is():
     assert proto.SerializeToString(deterministic=True) == before
 
 
+def test_a_variable_without_a_dtype_is_none():
+    assert read(meta_graph([node("w", "VarHandleOp", shape=shape(2))]), None) == {}
+
+
 def test_damaged_collection():
     with pytest.raises(CorruptFileError, match="collection variables"):
         read(meta_graph(collections={"variables": [b"\x0a\xff"]}), W)
@@ -191,3 +198,49 @@ class TestSaver:
     def test_hub_format_has_none(self, proto):
         stored = checkpoint(w=("float32", (2,)), other=("float32", (2,)))
         assert read(proto, stored)["w"].checkpoint_name == "w"
+
+
+class TestInitialValue:
+    """One rule tells where an initial value comes from; nobody above guesses."""
+
+    def initial_value(self, *nodes, definition=None):
+        variable = node("w", "VarHandleOp", dtype=dtype("float32"), shape=shape(2))
+        collections = {"local_variables": [definition.SerializeToString()]} if definition else {}
+        proto = meta_graph([variable, const("value", [1.0, 2.0]), *nodes], collections=collections)
+        return read(proto, None)["w"].initial_value
+
+    def named(self, **names):
+        return variable_pb2.VariableDef(variable_name="w:0", **names)
+
+    def test_what_the_definition_names_comes_first(self):
+        assign = node("w/Assign", "AssignVariableOp", "w", "other")
+        assert self.initial_value(assign, definition=self.named(initial_value_name="value")) == "value:0"
+
+    def test_an_assignment_by_its_name(self):
+        assign = node("init", "AssignVariableOp", "w:0", "value:0")
+        assert self.initial_value(assign, definition=self.named(initializer_name="init")) == "value:0"
+        assert self.initial_value(assign) == ""
+
+    def test_control_inputs_have_no_position(self):
+        assign = node("w/Assign", "AssignVariableOp", "^other", "w", "^value", "value")
+        assert self.initial_value(assign) == "value:0"
+        hidden = node("w/Assign", "AssignVariableOp", "^w", "other", "value")
+        assert self.initial_value(hidden) == ""
+
+    @pytest.mark.parametrize(
+        "assign",
+        [
+            node("w/Assign", "AssignVariableOp", "another", "value"),
+            node("w/Assign", "AssignVariableOp", "w:1", "value"),
+            node("w/Assign", "AssignVariableOp", "w", "gone"),
+            node("w/Assign", "AssignVariableOp", "w"),
+            node("w/Assign", "AssignAddVariableOp", "w", "value"),
+        ],
+        ids=str,
+    )
+    def test_what_does_not_assign_the_variable_does_not_count(self, assign):
+        assert self.initial_value(assign) == ""
+
+    def test_a_name_that_is_no_tensor_of_the_graph(self):
+        for name in ("gone:0", "^value"):
+            assert self.initial_value(definition=self.named(initial_value_name=name)) == ""

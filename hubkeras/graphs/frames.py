@@ -1,0 +1,80 @@
+"""The frames of v1 loops: TensorFlow's executor ends the process where `Exit` leaves a frame that nothing entered.
+
+Each node belongs to the frame that its inputs come from; `Enter` gives what it takes to a frame inside, `Exit` to the
+one outside (tensorflow/core/graph/control_flow.cc).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hubkeras.errors import FormatError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    Frame = tuple[str, ...]
+
+ENTERS = frozenset({"Enter", "RefEnter"})
+EXITS = frozenset({"Exit", "RefExit"})
+_TURNS = frozenset({"NextIteration", "RefNextIteration"})
+FRAME_OPS = ENTERS | EXITS | _TURNS
+
+
+def check_frames(nodes: Mapping[str, Any], where: str) -> None:
+    """Refuses nodes whose inputs come from different frames, and exits from no loop.
+
+    Args:
+        nodes: NodeDefs by name, of a graph or of a function's body.
+        where: What they are, for messages.
+
+    Raises:
+        FormatError: There is such a node.
+    """
+    consumers: dict[str, list[str]] = {}
+    frames: dict[str, Frame] = {}
+    pending = []
+    for name, node in nodes.items():
+        sources = {text.removeprefix("^").partition(":")[0] for text in node.input} & nodes.keys()
+        for source in sources:
+            consumers.setdefault(source, []).append(name)
+        if not sources:
+            frames[name] = ()
+            pending.append(name)
+    parents: dict[str, Frame] = {}
+    while pending:
+        name = pending.pop()
+        frame = _frame_of_outputs(nodes[name], frames[name], parents, where)
+        for consumer in consumers.get(name, ()):
+            if consumer not in frames:
+                frames[consumer] = frame
+                pending.append(consumer)
+            elif frames[consumer] != frame:
+                raise _refusal(where, f"node {consumer!r}, whose inputs come from different loops")
+    if len(frames) < len(nodes):
+        unreached = next(name for name in nodes if name not in frames)
+        raise _refusal(where, f"node {unreached!r} in a circle that nothing enters")
+
+
+def _frame_of_outputs(node: Any, frame: Frame, parents: dict[str, Frame], where: str) -> Frame:
+    if node.op in ENTERS:
+        name = node.attr["frame_name"].s.decode("utf-8", "replace") if "frame_name" in node.attr else ""
+        if parents.setdefault(name, frame) != frame:
+            raise _refusal(where, f"node {node.name!r}, which enters the loop {name!r} from another one")
+        return (*frame, name)
+    if node.op in EXITS:
+        if not frame:
+            raise _refusal(where, f"node {node.name!r}, which leaves a loop that nothing entered")
+        return frame[:-1]
+    if node.op in _TURNS and not frame:
+        raise _refusal(where, f"node {node.name!r}, which starts another turn of no loop")
+    return frame
+
+
+def _refusal(where: str, received: str) -> FormatError:
+    return FormatError(
+        f"Cannot import {where}",
+        expected="v1 loops whose nodes hang together",
+        received=received,
+        fix="The module is damaged, or was made to do harm",
+    )

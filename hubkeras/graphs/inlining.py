@@ -1,0 +1,177 @@
+"""Calls of library functions written out.
+
+Gradients are not found through a `PartitionedCall` (or an op named as its function) after an import, so such calls are
+replaced by the bodies of their functions.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from tensorflow.core.framework import node_def_pb2
+
+from hubkeras.errors import FormatError
+from hubkeras.graphs.call_bounds import MOST_NODES, check_calls, too_large
+from hubkeras.graphs.function_library import CALLS
+from hubkeras.graphs.op_forms import output_starts
+from hubkeras.graphs.placeholders import fill_placeholders, values_for
+from hubkeras.graphs.subgraph import by_name, copy_of
+from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.savedmodel.refs import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hubkeras.graphs.function_library import FunctionLibrary
+    from hubkeras.graphs.subgraph import Subgraph
+
+
+def inline_calls(graph: Subgraph) -> Subgraph:
+    """Replaces the calls of library functions by the functions' bodies.
+
+    A call's node stays, under its name, as an `IdentityN` of what the body returns.
+
+    Raises:
+        FormatError: Functions call themselves, grow beyond bounds, or do not fit their calls.
+    """
+    library = graph.library
+    if not library.functions:
+        return graph
+    reached = library.reachable(graph.nodes.values())
+    check_calls(graph.nodes.values(), library.only(reached), graph.purpose)
+    kept = library.gradients if graph.calls_own_gradients else ()
+    ordered = _writes_anything(graph.nodes, library, reached)
+    result: list[Any] = []
+    owners: dict[str, str] = {}
+    pending = list(graph.nodes.values())[::-1]
+    while pending:
+        node = pending.pop()
+        name = library.called(node)
+        if name is None or name in kept:
+            result.append(node)
+            continue
+        body = _Call(node, library, ordered).body()
+        caller: str = node.name
+        owners |= {new.name: owners.get(caller, caller) for new in body if new.name != caller}
+        pending.extend(reversed(body))
+        # The bounds above know calls by name; who is called may also come in an attribute that the caller fills.
+        if len(result) + len(pending) > MOST_NODES:
+            raise too_large(graph.purpose)
+    return dataclasses.replace(
+        graph,
+        nodes=by_name(result),
+        contexts=graph.contexts.adopt(owners),
+        has_own_gradients=any(name in library.gradients for name in reached),
+    )
+
+
+def _writes_anything(nodes: Mapping[str, Any], library: FunctionLibrary, reached: Mapping[str, None]) -> bool:
+    ops = {node.op for node in nodes.values()}
+    ops |= {node.op for name in reached for node in library.functions[name].node_def}
+    return any(_acts(op) or _takes_reference(op) for op in ops)
+
+
+class _Call:
+    """One call, and the body of the function that it calls.
+
+    Args:
+        call: The NodeDef.
+        library: The functions.
+        ordered: Whether it matters when the body's ops run.
+    """
+
+    def __init__(self, call: Any, library: FunctionLibrary, ordered: bool) -> None:
+        self.call, self.ordered = call, ordered
+        self.function = library.functions[library.called(call) or ""]
+        self.data = [i for i in call.input if not i.startswith("^")]
+        self.control = [i for i in call.input if i.startswith("^")]
+        arguments = [a.name for a in self.function.signature.input_arg]
+        if len(arguments) != len(self.data):
+            raise self._misfit(f"{len(self.data)} arguments for the {len(arguments)} that it takes")
+        self.arguments = dict(zip(arguments, self.data, strict=True))
+        self.starts = {n.name: output_starts(n, library.functions) for n in self.function.node_def}
+
+    def body(self) -> list[Any]:
+        """Returns the nodes of the function's body, and the one that stands for the call."""
+        given = self.call.attr["f"].func.attr if self.call.op in CALLS else self.call.attr
+        values = values_for(self.function, given)
+        before = list(dict.fromkeys([*self.control, *(f"^{Ref.parse(i).node}" for i in self.data)]))
+        body = []
+        for node in self.function.node_def:
+            new = copy_of(node)
+            new.name = self._within(node.name)
+            del new.input[:]
+            new.input.extend([self._outer(i) for i in node.input])
+            # A call waits for all of its inputs before anything of it runs. Once it is written out, only this makes
+            # what reads or writes state wait for what the graph ordered before the call.
+            if self.ordered and _is_stateful(node.op):
+                new.input.extend(i for i in before if i not in new.input)
+            elif not node.input:
+                new.input.extend(self.control)
+            fill_placeholders(new.attr, values)
+            body.append(new)
+        effects = [f"^{self._within(n)}" for n in self.function.control_ret.values()]
+        effects += [f"^{self._within(n.name)}" for n in self.function.node_def if _acts(n.op)]
+        return [*body, self._returned([*self.control, *sorted(set(effects) - set(self.control))])]
+
+    def _returned(self, control: list[str]) -> Any:
+        """Makes the node that stands for the call: what its function returns, once its effects have happened."""
+        signature, returned = self.function.signature, self.function.ret
+        missing = [a.name for a in signature.output_arg if a.name not in returned]
+        if missing:
+            raise self._misfit(f"no result {missing[0]!r}")
+        outputs = [self._outer(returned[a.name]) for a in signature.output_arg]
+        node = node_def_pb2.NodeDef(name=self.call.name, op="IdentityN" if outputs else "NoOp")
+        node.input.extend(outputs + control)
+        attributes = self.call.attr
+        if not outputs:
+            return node
+        if self.call.op in CALLS and "Tout" in attributes:
+            node.attr["T"].list.type.extend(attributes["Tout"].list.type)
+        else:
+            types = [
+                attributes[a.type_attr].type if a.type_attr in attributes else a.type for a in signature.output_arg
+            ]
+            node.attr["T"].list.type.extend(types)
+        return node
+
+    def _within(self, name: str) -> str:
+        return f"{self.call.name}/_body/{name}"
+
+    def _outer(self, text: str) -> str:
+        """Returns what an input of a node in the body is outside of it."""
+        node, _, rest = text.removeprefix("^").partition(":")
+        if text.startswith("^"):
+            return f"^{Ref.parse(self.arguments[node]).node}" if node in self.arguments else f"^{self._within(node)}"
+        if node in self.arguments:
+            return self.arguments[node]
+        argument, _, index = rest.partition(":")
+        start = self.starts.get(node, {}).get(argument) if argument else None
+        if start is None or not (index or "0").isdecimal():
+            raise self._misfit(f"input {text!r}, which nothing in it gives")
+        return str(Ref(self._within(node), start + int(index or 0)))
+
+    def _misfit(self, received: str) -> FormatError:
+        return FormatError(
+            f"Cannot write out node {self.call.name!r}, a call of function {self.function.signature.name!r}",
+            expected="a function that fits its call",
+            received=received,
+            fix="The module is damaged, or was written by a broken exporter",
+        )
+
+
+def _is_stateful(op: str) -> bool:
+    definition = op_def(op)
+    return definition is not None and definition.is_stateful
+
+
+def _acts(op: str) -> bool:
+    """Tells whether an op of a function's body runs for what it does, as an assignment."""
+    definition = op_def(op)
+    return definition is not None and definition.is_stateful and not definition.output_arg
+
+
+def _takes_reference(op: str) -> bool:
+    definition = op_def(op)
+    return definition is not None and any(a.is_ref for a in definition.input_arg)

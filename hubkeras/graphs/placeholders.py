@@ -1,0 +1,49 @@
+"""Attribute placeholders: what a function's body leaves to whoever calls the function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hubkeras.graphs.function_library import direct_functions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, MutableMapping
+
+
+def values_for(function: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values of a function's attributes in one call of it.
+
+    Args:
+        function: The `FunctionDef`.
+        given: The attributes that the call gives.
+
+    Returns:
+        These, and where the call gives none, the defaults of the function's signature and the function's own.
+    """
+    defaults = {attr.name: attr.default_value for attr in function.signature.attr if attr.HasField("default_value")}
+    return {**function.attr, **defaults, **given}
+
+
+def fill_placeholders(attributes: MutableMapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Fills in placeholders, also in what is handed to functions; what has no value stays, for the gate to refuse.
+
+    Args:
+        attributes: The attributes of a node.
+        values: Values by the placeholders' names.
+    """
+    for key, value in attributes.items():
+        if value.WhichOneof("value") == "placeholder":
+            if value.placeholder in values:
+                attributes[key].CopyFrom(values[value.placeholder])
+        else:
+            for function in direct_functions(value):
+                fill_placeholders(function.attr, values)
+
+
+def has_placeholder(values: Iterable[Any]) -> bool:
+    """Tells whether any of some attributes, or of those handed to functions, is still to be filled in."""
+    return any(
+        value.WhichOneof("value") == "placeholder"
+        or any(has_placeholder(function.attr.values()) for function in direct_functions(value))
+        for value in values
+    )

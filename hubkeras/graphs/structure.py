@@ -1,0 +1,248 @@
+"""Checks that keep a malformed graph from ending the process: TensorFlow aborts on some of what a file can hold.
+
+They bind every module, whatever its user allows, and look at the graph in the form in which TensorFlow is about to get
+it. They are best effort: what is known to end a process, to loop for ever or to fill the memory is refused.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tensorflow.core.framework import types_pb2
+
+from hubkeras.errors import FormatError
+from hubkeras.graphs.call_bounds import check_calls
+from hubkeras.graphs.frames import FRAME_OPS, check_frames
+from hubkeras.graphs.function_library import FunctionLibrary, functions_in
+from hubkeras.graphs.op_forms import argument_size, op_form, output_starts
+from hubkeras.graphs.placeholders import has_placeholder
+from hubkeras.savedmodel.refs import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+_MOST_OUTPUTS = 1 << 16
+_MOST_DIMENSIONS = 254
+_MOST_ELEMENTS = 1 << 40
+_MOST_CONSTANT_BYTES = 1 << 30
+"""Of all constants that are stored as one value for many elements; what is stored in full is as large as the file."""
+_DATA_TYPES = frozenset(types_pb2.DataType.values())
+_ELEMENT_BYTES = {types_pb2.DT_DOUBLE: 8, types_pb2.DT_INT64: 8, types_pb2.DT_UINT64: 8, types_pb2.DT_COMPLEX64: 8}
+_ELEMENT_BYTES |= {types_pb2.DT_COMPLEX128: 16, types_pb2.DT_STRING: 24}
+
+
+def check_structure(graph_def: Any, given: Collection[str], where: str) -> None:
+    """Refuses a graph that TensorFlow might not survive.
+
+    Args:
+        graph_def: A `GraphDef` with its library, about to be imported.
+        given: Full names of the tensors that come from outside of it.
+        where: What the graph is, for messages.
+
+    Raises:
+        FormatError: The graph is malformed, or calls itself, or grows beyond bounds once its calls are written out.
+    """
+    library = check_library(graph_def.library, where)
+    check_calls(graph_def.node, library, where)
+    _Checker(where, library.functions).check_graph(graph_def.node, given)
+
+
+def check_library(proto: Any, where: str) -> FunctionLibrary:
+    """Refuses functions that TensorFlow might not survive, and returns the others.
+
+    Args:
+        proto: A `FunctionDefLibrary`, about to be registered.
+        where: Whose functions they are, for messages.
+
+    Raises:
+        FormatError: A function is malformed, calls itself, or grows beyond bounds once its calls are written out.
+    """
+    library = FunctionLibrary.of(proto)
+    checker = _Checker(where, library.functions)
+    if len(library.functions) != len(proto.function):
+        checker.refuse("two functions of one name")
+    for function in proto.function:
+        checker.check_function(function)
+    check_calls((), library, where)
+    return library
+
+
+class _Checker:
+    """Checks the nodes of a graph, or the bodies of its functions.
+
+    Args:
+        where: What the graph is, for messages.
+        functions: Its functions by name.
+    """
+
+    def __init__(self, where: str, functions: Mapping[str, Any]) -> None:
+        self.where, self.functions = where, functions
+        self.constant_bytes = 0
+
+    def refuse(self, received: str) -> NoReturn:
+        """Raises the error of a malformed graph."""
+        raise FormatError(
+            f"Cannot import {self.where}",
+            expected="a well-formed graph",
+            received=received,
+            fix="The module is damaged, or was made to do harm",
+        )
+
+    # --- the graph -------------------------------------------------------------------------------------------------
+
+    def check_graph(self, graph_nodes: Iterable[Any], given: Collection[str]) -> None:
+        """Checks the nodes of a graph and what they take from one another."""
+        nodes: dict[str, Any] = {}
+        outputs: dict[str, int] = {}
+        for node in graph_nodes:
+            name = node.name
+            if name in nodes:
+                self.refuse(f"node {name!r} twice")
+            nodes[name] = node
+            outputs[name] = self._check_node(node)
+        for name, node in nodes.items():
+            is_control = False
+            for text in node.input:
+                ref = Ref.parse(text)
+                if ref.index is None:
+                    is_control = True
+                    known = ref.node in outputs
+                else:
+                    known = ref.index < outputs[ref.node] if ref.node in outputs else ref.tensor in given
+                    known = known and not is_control and (text == ref.node or text == ref.tensor)
+                if not known:
+                    self.refuse(f"node {name!r} with the input {text!r}, which nothing gives, or not in this place")
+        if any(node.op in FRAME_OPS for node in nodes.values()):
+            check_frames(nodes, self.where)
+
+    # --- functions -------------------------------------------------------------------------------------------------
+
+    def check_function(self, function: Any) -> None:
+        """Checks a function: its arguments, its body, and what it returns."""
+        place = f"function {function.signature.name!r}"
+        arguments = {argument.name for argument in function.signature.input_arg}
+        if len(arguments) != len(function.signature.input_arg):
+            self.refuse(f"{place} with two arguments of one name")
+        for argument in (*function.signature.input_arg, *function.signature.output_arg):
+            has_one_tensor = not (argument.number_attr or argument.type_list_attr)
+            if not (argument.type and argument.type in _DATA_TYPES and has_one_tensor):
+                self.refuse(f"{place} with argument {argument.name!r} of no certain dtype")
+        nodes: dict[str, Any] = {}
+        for node in function.node_def:
+            if node.name in nodes or node.name in arguments:
+                self.refuse(f"{place} with {node.name!r} twice")
+            nodes[node.name] = node
+            if has_placeholder(node.attr.values()):
+                self.refuse(f"{place} with an attribute of {node.name!r} that a caller would fill in, after this check")
+            self._check_node(node)
+        starts = {name: output_starts(node, self.functions) for name, node in nodes.items()}
+        for name, node in nodes.items():
+            self._check_body_inputs(node.input, arguments, starts, f"node {name!r} of {place}")
+        results = [
+            function.ret[argument.name] for argument in function.signature.output_arg if argument.name in function.ret
+        ]
+        if len(results) != len(function.signature.output_arg):
+            self.refuse(f"{place} that does not return all that it declares")
+        self._check_body_inputs([*results, *(f"^{t}" for t in function.control_ret.values())], arguments, starts, place)
+        if any(node.op in FRAME_OPS for node in nodes.values()):
+            check_frames(nodes, self.where)
+
+    def _check_body_inputs(
+        self, inputs: Iterable[str], arguments: Collection[str], starts: Mapping[str, Mapping[str, int]], place: str
+    ) -> None:
+        is_control = False
+        for text in inputs:
+            if text.startswith("^"):
+                is_control = True
+                known = text[1:] in starts or text[1:] in arguments
+            else:
+                known = not is_control and _is_in_body(text, arguments, starts)
+            if not known:
+                self.refuse(f"{place} with the input {text!r}, which nothing gives, or not in this place")
+
+    # --- nodes -----------------------------------------------------------------------------------------------------
+
+    def _check_node(self, node: Any) -> int:
+        """Checks a node by itself, and returns how many outputs it has."""
+        function = self.functions.get(node.op)
+        if function is not None:
+            self._check_attributes(node)
+            return len(function.signature.output_arg)
+        form = op_form(node.op)
+        if form is None:
+            self.refuse(f"node {node.name!r} of op {node.op!r}, which is not registered")
+        if not form.is_simple:
+            self._check_attributes(node)
+        if form.fixed is not None:
+            return form.fixed[1]
+        # TensorFlow makes a list as long as these numbers say before it looks at the inputs.
+        inputs = sum(argument_size(node, argument) for argument in form.inputs)
+        outputs = sum(argument_size(node, argument) for argument in form.outputs)
+        if inputs > len(node.input) or outputs > _MOST_OUTPUTS:
+            self.refuse(f"node {node.name!r}, {node.op}, that announces {inputs} inputs and {outputs} outputs")
+        return outputs
+
+    def _check_attributes(self, node: Any) -> None:
+        for key, value in node.attr.items():
+            kind = value.WhichOneof("value")
+            if kind == "type":
+                dtypes, shapes, tensors = (value.type,), (), ()
+            elif kind == "shape":
+                dtypes, shapes, tensors = (), (value.shape,), ()
+            elif kind == "tensor":
+                dtypes, shapes, tensors = (), (), (value.tensor,)
+            elif kind == "list":
+                dtypes, shapes, tensors = value.list.type, value.list.shape, value.list.tensor
+            else:
+                dtypes, shapes, tensors = (), (), ()
+            if not _DATA_TYPES.issuperset(dtypes):
+                self.refuse(f"node {node.name!r} with a dtype of an unknown number")
+            for shape in shapes:
+                self._check_shape(node, shape)
+            for tensor in tensors:
+                self._check_tensor(node, key, tensor)
+            if kind in ("func", "list"):
+                for called in functions_in(value):
+                    if called.name not in self.functions:
+                        self.refuse(f"node {node.name!r} with function {called.name!r}, which is not there")
+
+    def _check_tensor(self, node: Any, key: str, tensor: Any) -> None:
+        """Checks a constant: TensorFlow aborts where the dtype of its value is not that of its node."""
+        declared = node.attr["dtype"].type if key == "value" and "dtype" in node.attr else tensor.dtype
+        if tensor.dtype != declared or not tensor.dtype or tensor.dtype not in _DATA_TYPES:
+            self.refuse(f"constant {node.name!r} of dtype {declared} with a value of dtype {tensor.dtype}")
+        if tensor.dtype in (types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT):
+            self.refuse(f"constant {node.name!r} that holds a resource or a variant")
+        if any(dim.size < 0 for dim in tensor.tensor_shape.dim) or tensor.tensor_shape.unknown_rank:
+            self.refuse(f"constant {node.name!r} of unknown shape")
+        size = self._check_shape(node, tensor.tensor_shape) * _ELEMENT_BYTES.get(tensor.dtype, 4)
+        if size > tensor.ByteSize():
+            self.constant_bytes += size
+            if self.constant_bytes > _MOST_CONSTANT_BYTES:
+                self.refuse(f"constants of more than {_MOST_CONSTANT_BYTES} bytes, {node.name!r} among them")
+
+    def _check_shape(self, node: Any, shape: Any) -> int:
+        """Checks a shape, and returns how many elements it has, taking unknown dimensions for 1."""
+        count = largest = 1
+        for dim in shape.dim:
+            if dim.size < -1:
+                self.refuse(f"node {node.name!r} with a dimension of {dim.size}")
+            count *= abs(dim.size)
+            largest *= max(dim.size, 1)
+        if len(shape.dim) > _MOST_DIMENSIONS or largest > _MOST_ELEMENTS:
+            self.refuse(f"node {node.name!r} with {len(shape.dim)} dimensions and {largest} elements")
+        return count
+
+
+def _is_in_body(text: str, arguments: Collection[str], starts: Mapping[str, Mapping[str, int]]) -> bool:
+    """Tells whether a tensor exists in a function's body: an argument, or `node:output:number`."""
+    node, _, rest = text.partition(":")
+    if node in arguments:
+        return rest in ("", "0")
+    output, colon, number = rest.partition(":")
+    number = number if colon else "0"
+    if not output or output not in starts.get(node, ()) or not (number.isascii() and number.isdecimal()):
+        return False
+    sizes = sorted(starts[node].values())
+    start = starts[node][output]
+    return start + int(number) < next((other for other in sizes if other > start), start)

@@ -1,0 +1,76 @@
+"""A few mutants of the fuzz; `python benchmarks/fuzz.py` runs thousands."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")])}
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False)
+
+
+@pytest.mark.xfail(strict=False, reason="graphs reach TensorFlow without the gate")
+def test_damaged_modules_work_or_are_refused():
+    result = run(str(ROOT / "benchmarks" / "fuzz.py"), "--count", "300")
+    assert "300 mutants" in result.stdout, result.stderr[-3000:]
+    assert result.returncode == 0, result.stdout[-8000:]
+
+
+ENDS = """
+import os, time
+import fuzz
+from hubkeras.errors import FormatError
+
+def fail(error):
+    raise error
+
+BAD = [
+    lambda: None,
+    lambda: fail(FormatError("refused")),
+    lambda: fail(fuzz.tf.errors.InvalidArgumentError(None, None, "while a graph is read")),
+    lambda: fail(KeyError("k")),
+    lambda: fuzz.tf.linalg.inv(fuzz.tf.zeros([2, 2])),
+    lambda: fuzz.CANARY.with_name("new").write_text("written"),
+    lambda: fuzz.CANARY.with_name("new").unlink(),
+    lambda: fuzz.CANARY.read_text(),
+    lambda: (bytearray(1 << 28), time.sleep(60)),
+    lambda: time.sleep(60),
+    os.abort,
+    lambda: os._exit(0),
+]
+fuzz.CANARY = fuzz.Path(fuzz.tempfile.mkdtemp(), "secret.txt")
+fuzz.CANARY.write_text(fuzz.SECRET)
+fuzz.LIMIT_SECONDS, fuzz.LIMIT_BYTES, fuzz.BATCH = 8, 1 << 27, 4
+fuzz.steps = lambda path, tags: [("step", BAD[int(path.name.partition("-")[0])])]
+results = fuzz.run(list(range(len(BAD))), 0, 2, fuzz.corpus()[:1])
+print(",".join(fuzz.worst(results[i]) for i in range(len(BAD))))
+print(fuzz.summarise(results))
+"""
+
+
+def test_the_fuzz_notices_each_bad_end():
+    result = run("-c", ENDS)
+    lines = result.stdout.splitlines()
+    assert lines, result.stderr[-3000:]
+    assert lines[0].split(",") == [
+        "ok",
+        "refused",
+        "UNNAMED ERROR",
+        "UNNAMED ERROR",
+        "runtime error",
+        "FILE TOUCHED",
+        "FILE TOUCHED",
+        "FILE TOUCHED",
+        "GROWTH",
+        "HANG",
+        "CRASH",
+        "CRASH",
+    ]
+    assert lines[-1] == "False"
