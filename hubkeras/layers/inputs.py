@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from hubkeras.errors import InputError
+from hubkeras.layers.keras_internals import is_computed
 from hubkeras.modules.inputs import by_name, convert
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def check_symbolic(
 
 def _check(value: keras.KerasTensor, name: str, info: ParsedTensorInfo, signature: str) -> None:
     kind = "sparse" if value.sparse else "ragged" if value.ragged else "dense"
-    if kind == "sparse" and _is_computed(value):
+    if kind == "sparse" and is_computed(value):  # Keras calls too much sparse, as `2 * keras.Input(...)`
         kind = info.description.kind
     dtype = tf.as_dtype(value.dtype)
     fits = dtype == info.dtype or (dtype.is_floating and info.dtype.is_floating)
@@ -94,12 +95,6 @@ def _check(value: keras.KerasTensor, name: str, info: ParsedTensorInfo, signatur
             received=f"a {kind} one of dtype {dtype.name} and shape {tf.TensorShape(value.shape)}",
             fix="Make it with keras.Input(shape, dtype=..., sparse=..., ragged=...) or batch_shape=",
         )
-
-
-def _is_computed(value: keras.KerasTensor) -> bool:
-    """Tells whether an op made a KerasTensor; Keras then calls it sparse too often, as with `2 * keras.Input(...)`."""
-    history = getattr(value, "_keras_history", None)
-    return history is not None and not isinstance(history.operation, keras.layers.InputLayer)
 
 
 def fit_floats(inputs: Any, dtype_of: Callable[[str | None], tf.DType | None]) -> Any:

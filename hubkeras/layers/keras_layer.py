@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -12,8 +11,13 @@ import tensorflow as tf
 
 from hubkeras.errors import HubKerasError, LayerError, UnsupportedError
 from hubkeras.functions.smart_cond import in_mode
+from hubkeras.layers.binding import Declaration, ModuleBinding, declaration_of, require_at_hand
+from hubkeras.layers.config import read_config, read_damaged
+from hubkeras.layers.distribution import require_scope
+from hubkeras.layers.embedding import embed as embed_module
 from hubkeras.layers.inputs import check_symbolic, fit_floats, from_python
-from hubkeras.layers.keras_internals import shared_objects
+from hubkeras.layers.keras_internals import in_safe_mode, shared_objects
+from hubkeras.layers.options import LayerOptions
 from hubkeras.layers.output_shapes import (
     map_shapes,
     parse_output_shape,
@@ -22,33 +26,21 @@ from hubkeras.layers.output_shapes import (
     symbolic_outputs,
     unknown_shape,
 )
-from hubkeras.layers.restoring import (
-    attach_handle,
-    declare,
-    embed_module,
-    frozen_names,
-    make_layer,
-    take,
-    unpack,
-)
-from hubkeras.layers.scope import require_scope
-from hubkeras.layers.sharing import SharingLayer
 from hubkeras.layers.symbolic_stand_ins import describe, placeholders, symbolic
-from hubkeras.layers.targets import ModuleTarget, ObjectTarget, spec_of
-from hubkeras.layers.weights import load_values, store_values
-from hubkeras.modules.loader import load
+from hubkeras.layers.tracking import TrackingLayer
+from hubkeras.layers.weight_files import load_values, store_values
 from hubkeras.modules.module import Module
 from hubkeras.modules.tf2_objects import LoadedObject
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from hubkeras.layers.spec import LayerSpec
-    from hubkeras.layers.targets import Target
+    from hubkeras.layers.callables import LayerCallable
+    from hubkeras.layers.config import LayerSpec
 
 
 @keras.saving.register_keras_serializable(package="hubkeras")
-class KerasLayer(SharingLayer):
+class KerasLayer(TrackingLayer):
     """A module in TF1 Hub format, a SavedModel or any callable, as a Keras layer.
 
     A frozen layer (the default) runs in inference mode, even inside `fit()`. A trainable layer follows `training`:
@@ -105,62 +97,55 @@ class KerasLayer(SharingLayer):
         **kwargs: Any,
     ) -> None:
         _check_backend()
-        declared: LayerSpec | None = kwargs.pop("_declared", None)
+        declaration: Declaration | None = kwargs.pop("_declaration", None)
         first_shape, dtype = kwargs.pop("input_shape", None), kwargs.pop("dtype", None)
-        self._target: Target | None = None
-        if declared is None:
-            loaded = _load(handle, tags, train_tags, load_options, safe_mode, allow_ops)
-            self._target = _target(loaded, signature, output_key, bool(signature_outputs_as_dict))
-            declared = spec_of(self._target)
-        self._spec = declared
-        super().__init__(trainable=trainable, dtype=self._policy(dtype, first_shape), autocast=False, **kwargs)
-        self._allow_non_tensor_positional_args = True
-        self._convert_input_args = False
+        options = LayerOptions.of(
+            tags,
+            train_tags,
+            allow_ops,
+            signature=signature,
+            signature_outputs_as_dict=signature_outputs_as_dict,
+            output_key=output_key,
+            load_options=load_options,
+            safe_mode=safe_mode,
+        )
+        if declaration is None:
+            binding = ModuleBinding.of_handle(handle, options, options.load(handle, tags, train_tags))
+        else:
+            binding = ModuleBinding.declared(handle, options, declaration)
+        dtype = _policy(dtype, first_shape, binding.spec)
+        super().__init__(trainable=trainable, dtype=dtype, autocast=False, **kwargs)
+        self.take_inputs_as_they_are()
         self.embed = embed
-        self._handle = handle
-        self._arguments = dict(arguments or {})
-        self._options = {
-            "tags": _tag_list(tags),
-            "train_tags": _tag_list(train_tags),
-            "signature": signature,
-            "signature_outputs_as_dict": signature_outputs_as_dict,
-            "output_key": output_key,
-        }
-        self._allow_ops, self._load_options, self._safe_mode = sorted(allow_ops), load_options, safe_mode
-        self._trusted = self._values_are_set = False
+        self._binding, self._handle, self._arguments = binding, handle, dict(arguments or {})
         self._output_shapes = parse_output_shape(output_shape) if output_shape else None
         if first_shape is not None:
             self._declare_first(tuple(first_shape))
         if isinstance(handle, keras.layers.Layer):
             handle.trainable = trainable
-        self._own_weights(self._target.variables if self._target else declare(self, declared))
-        if self._target is not None:
-            take(self, self._target)
-        if (known := self._target) is not None:
-            self.share_losses(lambda: known.regularization_losses, self.resolved_object)
-        elif declared.format != "callable":
-            itself = weakref.proxy(self)
-            self.share_losses(lambda: itself.target.regularization_losses)
-
-    def _own_weights(self, variables: list[tuple[str, tf.Variable, bool]]) -> None:
-        self._values = {name: variable for name, variable, _ in variables}
-        self.share_weights(variables)
+        self.share_weights(binding.variables, binding.spec.optimized)
         self.built = True
+        self._follow_binding()
 
-    def _policy(self, dtype: Any, first_shape: Any) -> Any:
-        """Returns the dtype policy; first in a Sequential, Keras makes an input of its compute dtype."""
-        infos = self._spec.input_infos
-        if first_shape is not None and infos is not None and len(infos) == 1:
-            return next(iter(infos.values())).dtype.name
-        if isinstance(dtype, tf.DType):
-            return dtype.name
-        return dtype
+    def _follow_binding(self) -> None:
+        """Has TensorFlow track what stands behind the layer now: variables, tables and assets."""
+        binding = self._binding
+        self._values = binding.variables
+        if binding.state is not None:
+            self._state = binding.state
+        elif hasattr(self, "_state"):
+            del self._state  # the variables of a TF2 object have taken its place
+        if binding.is_attached and isinstance(binding.loaded, tf.Module) and not isinstance(binding.loaded, Module):
+            self._object = binding.loaded
+        for name, variable in binding.variables.items():
+            self._held.hold(name, variable)
+        self.share_losses(lambda: binding.callable.regularization_losses, binding.owner)
 
     def _declare_first(self, shape: tuple[int | None, ...]) -> None:
         """Lets a Sequential that this layer is first in make its input, of the layer's compute dtype."""
         self.input_shape = (None, *shape)
         if self.compute_dtype == keras.config.floatx():
-            self._input_shape_arg = shape  # the way of Keras' own layers: also where this one stays alone
+            self.declare_input(shape)  # also where this layer stays alone
 
     # --- calling ---------------------------------------------------------------------------------------------------
 
@@ -168,7 +153,9 @@ class KerasLayer(SharingLayer):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the layer; Python and numpy values become tensors of the signature's dtypes first."""
         if args:
-            given = from_python(args[0], self._spec.input_infos, self._arguments.keys(), self._spec.signature or "")
+            given = from_python(
+                args[0], self._binding.spec.input_infos, self._arguments.keys(), self._binding.spec.signature or ""
+            )
             args = (given, *args[1:])
         return super().__call__(*args, **kwargs)
 
@@ -184,27 +171,28 @@ class KerasLayer(SharingLayer):
         """
         if self._waits_for_module() and not tf.executing_eagerly():
             return placeholders(self._symbolic_outputs(inputs, training))
-        target = self.target
+        function = self._require_callable()
         inputs = fit_floats(inputs, self._dtype_of)
 
         def run(mode: bool) -> Any:
             if mode:
                 require_scope(self.name, self._values.values())
-            return target(inputs, self._arguments, training=mode, trainable=self.trainable)
+            return function(inputs, self._arguments, training=mode, trainable=self.trainable)
 
         outputs = in_mode(training if self.trainable and training is not None else False, run)
         outputs = outputs if self._output_shapes is None else set_shapes(outputs, self._output_shapes, inputs)
-        if self._spec.outputs is None:
-            self._spec = self._spec.called(describe(outputs))
+        if self._binding.spec.outputs is None:
+            self._binding.note_outputs(describe(outputs))
         return outputs
 
     def _waits_for_module(self) -> bool:
         """Tells whether Keras builds a model of what a file says, whose module comes next."""
-        knows = self._spec.outputs is not None or self._spec.returned is not None
-        return self._target is None and knows and shared_objects() is not None
+        spec = self._binding.spec
+        knows = spec.outputs is not None or spec.returned is not None
+        return not self._binding.is_attached and knows and shared_objects() is not None
 
     def _dtype_of(self, name: str | None) -> tf.DType | None:
-        infos = self._spec.input_infos
+        infos = self._binding.spec.input_infos
         if infos is None:
             return tf.as_dtype(self.variable_dtype)
         if name is None:
@@ -219,8 +207,8 @@ class KerasLayer(SharingLayer):
             InputError: The inputs do not fit the signature.
             LayerError: The rank of an output is not known, and `output_shape` does not tell it.
         """
-        if self._spec.input_infos is not None:
-            check_symbolic(inputs, self._spec.input_infos, self._arguments, self._spec.signature or "")
+        if self._binding.spec.input_infos is not None:
+            check_symbolic(inputs, self._binding.spec.input_infos, self._arguments, self._binding.spec.signature or "")
         return self._symbolic_outputs(inputs, training)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -234,35 +222,34 @@ class KerasLayer(SharingLayer):
         return keras.tree.map_structure(lambda x: x.shape, outputs)
 
     def _symbolic_outputs(self, inputs: Any, training: Any) -> Any:
-        infos, key = self._spec.output_infos, self._spec.output_key
+        infos, key = self._binding.spec.output_infos, self._binding.spec.output_key
         if infos is not None:
             return symbolic_outputs(infos, key, self._output_shapes, inputs, self.name)
         if self._waits_for_module():
-            return symbolic(self._spec.returned)
+            return symbolic(self._binding.spec.returned)
         try:
             return keras.Operation.compute_output_spec(self, inputs, training=training)
         except ValueError as error:
             raise unknown_shape(self.name, str(error)) from error
 
-    @property
-    def target(self) -> Target:
-        """What the layer calls; a layer read from a config loads its module when this is first needed."""
-        if self._target is None:
-            with tf.init_scope():
-                attach_handle(self)
-        assert self._target is not None
-        return self._target
+    def _require_callable(self) -> LayerCallable:
+        """Returns what the layer calls; this may load the module of a layer that was made from a config."""
+        attached = self._binding.is_attached
+        function = self._binding.callable
+        if not attached:
+            self._follow_binding()
+        return function
 
     @property
     def resolved_object(self) -> Any:
         """The module, object or callable that the handle stands for."""
-        target = self.target
-        return target.module if isinstance(target, ModuleTarget) else target.object  # pyright: ignore[reportAttributeAccessIssue]
+        return self._require_callable().loaded
 
     @property
     def supports_jit(self) -> bool:
         """Whether XLA can compile the layer."""
-        return self._jit_allowed and (self._spec.compiles if self._target is None else self._target.compiles)
+        binding = self._binding
+        return self._jit_allowed and (binding.callable.compiles if binding.is_attached else binding.spec.compiles)
 
     @supports_jit.setter
     def supports_jit(self, value: bool) -> None:
@@ -276,29 +263,33 @@ class KerasLayer(SharingLayer):
         Raises:
             UnsupportedError: The handle is a callable, which no config can hold.
         """
-        config = super().get_config()
-        if isinstance(self._handle, (str, os.PathLike)):
-            config["handle"] = os.fspath(self._handle)
+        self._binding.require_embedded()
+        config, handle = super().get_config(), self._binding.handle
+        if isinstance(handle, (str, os.PathLike)):
+            config["handle"] = os.fspath(handle)
         elif isinstance(self.resolved_object, (Module, LoadedObject)):
             config["handle"] = str(self.resolved_object.description.path)
         else:
             raise UnsupportedError(
                 f"Cannot write a config of layer {self.name!r}",
                 expected="a handle that is a string, a path or a loaded module",
-                received=type(self._handle).__name__,
+                received=type(handle).__name__,
             )
-        config |= {k: v for k, v in self._options.items() if v is not None}
+        config |= self._binding.options.to_config()
         if self._arguments:
             config["arguments"] = _json_values(self._arguments)
         if self._output_shapes is not None:
             config["output_shape"] = shapes_to_config(self._output_shapes)
-        if self._allow_ops:
-            config["allow_ops"] = self._allow_ops
         if hasattr(self, "input_shape"):
             config["input_shape"] = list(self.input_shape[1:])
         config["embed"] = self.embed
-        config["spec"] = self._spec.to_config(frozen_names(self), self._compiles())
+        config["spec"] = self._binding.spec.to_config(self._frozen_names(), self._compiles())
         return config
+
+    def _frozen_names(self) -> list[str]:
+        """Returns the names of the variables that the user froze one by one."""
+        weights = self._held.trained if self.trainable else {}
+        return [name for name in sorted(weights) if not weights[name].trainable]
 
     def _compiles(self) -> bool:
         try:
@@ -314,28 +305,60 @@ class KerasLayer(SharingLayer):
         config says, and Keras brings the module with the rest of the file, or the first call loads it.
 
         Raises:
-            LayerError: The module is neither described in the config nor at hand.
+            LayerError: The config is damaged, or the module is neither described in it nor at hand.
         """
-        return make_layer(cls, config)
+        arguments, spec = read_config(config)
+        for key in ("allow_ops", "safe_mode") if in_safe_mode() else ():
+            arguments.pop(key, None)  # what a file says of this counts only where the user trusts it
+        if spec is None and in_safe_mode() is not False:
+            require_at_hand(arguments["handle"])
+        declaration = None if spec is None else declaration_of(arguments, spec)
+        extra: dict[str, Any] = {} if declaration is None else {"_declaration": declaration}
+        layer = read_damaged("arguments", lambda: cls(**arguments, **extra))
+        for name in spec.frozen & layer._weight_of.keys() if spec is not None else ():
+            layer._weight_of[name].trainable = False
+        return layer
 
     def save_own_variables(self, store: Any) -> None:
         """Writes all variables of the module."""
-        store_values(self._values, store)
+        store_values(self._binding.variables, store)
 
     def load_own_variables(self, store: Any) -> None:
         """Reads all variables of the module."""
-        load_values(self._values, store, self.name)
-        self._values_are_set = True
+        load_values(self._binding.variables, store, self.name)
+        self._binding.values_are_set = True
 
     def save_assets(self, dir_path: str) -> None:
         """Writes the module's graphs and assets."""
-        if self.embed and self._spec.format != "callable":
+        if self.embed and self._binding.spec.format != "callable":
             embed_module(self.resolved_object.description, dir_path)
 
-    def load_assets(self, dir_path: str) -> None:
+    def load_assets(self, dir_path: str | None) -> None:
         """Reads the module's graphs and assets."""
-        if self.embed and self._target is None:
-            unpack(self, dir_path)
+        if self.embed:
+            self._binding.attach_embedded(dir_path)
+            self._follow_binding()
+
+    @property
+    def missing_module(self) -> MissingModule | None:
+        """Stands among the sublayers that Keras loads after this one, if the module has not come by then."""
+        return MissingModule(self._binding) if self._binding.lacks_module else None
+
+
+class MissingModule(keras.layers.Layer):
+    """Refuses to be loaded: a file without any assets, for which Keras never calls `load_assets`, ends here.
+
+    Args:
+        binding: What the file should have attached.
+    """
+
+    def __init__(self, binding: ModuleBinding) -> None:
+        super().__init__()
+        self._binding = binding
+
+    def load_own_variables(self, store: Any) -> None:
+        """Raises what is the matter with the module."""
+        self._binding.require_embedded()
 
 
 keras.saving.get_custom_objects()["KerasLayer"] = KerasLayer  # as files call the layer that tensorflow_hub wrote
@@ -351,43 +374,12 @@ def _check_backend() -> None:
         )
 
 
-def _load(
-    handle: Any,
-    tags: Iterable[str] | None,
-    train_tags: Iterable[str] | None,
-    load_options: tf.saved_model.LoadOptions | None,
-    safe_mode: bool | None,
-    allow_ops: Collection[str],
-) -> Any:
-    if not callable(handle) or isinstance(handle, (str, os.PathLike)):
-        safe = safe_mode is not False
-        return load(handle, tags, load_options, train_tags=train_tags, safe_mode=safe, allow_ops=allow_ops)
-    given = {"tags": tags, "train_tags": train_tags, "load_options": load_options}
-    if any(value is not None for value in given.values()):
-        raise LayerError(
-            "Cannot choose a graph variant or load options of something that is loaded already",
-            expected=f"{', '.join(f'{k}=None' for k in given)} where the handle is a module or a callable",
-            received=", ".join(f"{k}={v!r}" for k, v in given.items() if v is not None),
-        )
-    return handle
-
-
-def _tag_list(tags: Iterable[str] | None) -> list[str] | None:
-    if tags is None:
-        return None
-    return [tags] if isinstance(tags, str) else sorted(tags)
-
-
-def _target(loaded: Any, signature: str | None, output_key: str | None, as_dict: bool) -> Target:
-    if not isinstance(loaded, Module):
-        return ObjectTarget(loaded, signature, output_key, as_dict)
-    if output_key is not None and as_dict:
-        raise LayerError(
-            f"Cannot use signature {signature or 'default'!r} as a layer",
-            expected="either output_key= or signature_outputs_as_dict=True",
-            received=f"output_key={output_key!r}, signature_outputs_as_dict=True",
-        )
-    return ModuleTarget(loaded, signature, output_key, as_dict)
+def _policy(dtype: Any, first_shape: Any, spec: LayerSpec) -> Any:
+    """Returns the dtype policy; of a layer that is first in a Sequential, Keras makes an input of its compute dtype."""
+    infos = spec.input_infos
+    if first_shape is not None and infos is not None and len(infos) == 1:
+        return next(iter(infos.values())).dtype.name
+    return dtype.name if isinstance(dtype, tf.DType) else dtype
 
 
 def _json_values(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def test_training_may_be_a_tensor(make):
     """A trainable layer moves its averages where `training` is true, in eager code and in a function."""
     trainable = layer("quantised", trainable=True)
     step = tf.function(lambda x, training: trainable(x, training=training))
-    infos = trainable._spec.input_infos
+    infos = trainable._binding.spec.input_infos
     x = tf.ones([s or 2 for s in next(iter(infos.values())).get_shape()])
     for call in (step, trainable.__call__):
         before = [w.numpy() for w in trainable.non_trainable_weights]

@@ -1,4 +1,4 @@
-"""What layers over one module share: its variables are weights once, its regularization losses count once."""
+"""What Keras sees of a module: its variables as weights, once; its regularization losses, once for all its layers."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from hubkeras.layers.keras_internals import OpenLayer
 from hubkeras.layers.weights import LayerWeights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
 
     import tensorflow as tf
 
     Losses = Callable[[], Iterable[Callable[[], Any]]]
 
 _shared: weakref.WeakValueDictionary[int, RegularizationLosses] = weakref.WeakValueDictionary()
+"""By the id of what owns the variables, which the functions of the losses keep alive."""
 
 
-class RegularizationLosses(keras.layers.Layer):
+class RegularizationLosses(OpenLayer):
     """A sublayer without weights that has the losses of a module.
 
     Keras asks each layer of a model for its losses once, however many layers it is in.
@@ -32,11 +34,13 @@ class RegularizationLosses(keras.layers.Layer):
         super().__init__()
         self._functions = functions
 
-    def _get_own_losses(self) -> list[Any]:
+    @property
+    def own_losses(self) -> list[Any]:
+        """The losses."""
         return [loss() for loss in self._functions()]
 
 
-class SharingLayer(keras.layers.Layer):
+class TrackingLayer(OpenLayer):
     """A layer that has its weights and losses in common with the other layers over the same module.
 
     The losses count in each model with a layer that is trainable. A frozen layer has weights of its own of the same
@@ -46,35 +50,39 @@ class SharingLayer(keras.layers.Layer):
 
     _losses_of_module: _Untracked | None = None
 
-    def share_weights(self, variables: Iterable[tuple[str, tf.Variable, bool]]) -> None:
+    def share_weights(self, variables: Mapping[str, tf.Variable], optimized: frozenset[str]) -> None:
         """Makes the variables weights of this layer.
 
         Args:
-            variables: Name, variable, and whether an optimizer may have it.
+            variables: By name.
+            optimized: Names of those that an optimizer may have.
         """
-        self._held = LayerWeights(variables, self.name)
-        with self._held.all_trainable():  # as Keras sorts weights by this, once
+        self._held = LayerWeights(variables, optimized, self.name)
+        # Keras sorts weights into trainable ones and others when it first meets them, and never again.
+        with self._held.all_trainable():
             self._module_weights = list(self._held.by_name(True).values())
         self._choose_weights(self.trainable)
 
-    def share_losses(self, functions: Losses, module: Any = None) -> None:
-        """Makes the losses count where this layer is trainable.
+    def share_losses(self, functions: Losses, owner: Any) -> None:
+        """Makes the losses count where this layer is trainable, for all layers with one owner together.
 
         Args:
-            functions: Returns functions without arguments, one for each loss.
-            module: What they are the losses of; None if no other layer can have it.
+            functions: Returns functions without arguments, one for each loss; keeps the owner alive.
+            owner: What has the variables; it may change when a module comes.
         """
-        losses = _shared.get(id(module)) if module is not None else None
-        if losses is None:
-            losses = RegularizationLosses(functions)
-        if module is not None:
-            _shared[id(module)] = losses
-        self._losses_of_module = _Untracked(losses, module)
+        if self._losses_of_module is None:
+            losses = _shared.get(id(owner)) or RegularizationLosses(functions)
+        else:
+            losses = self._losses_of_module.layer
+            _shared.pop(
+                self._losses_of_module.owner, None
+            )  # nothing keeps the owner there was: its id may be another's soon
+        self._losses_of_module = _Untracked(_shared.setdefault(id(owner), losses), id(owner))
 
     @property
     def trainable(self) -> bool:
         """Whether the layer trains: whether calls may run in training mode, and weights are given to an optimizer."""
-        return self._trainable
+        return keras.layers.Layer.trainable.fget(self)  # pyright: ignore[reportOptionalCall]
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
@@ -83,20 +91,16 @@ class SharingLayer(keras.layers.Layer):
 
     def _choose_weights(self, trainable: bool) -> None:
         chosen = self._held.by_name(trainable)
-        self._trainable_variables[:] = [chosen[name] for name in self._held.trained]
+        self.replace_trainable_variables([chosen[name] for name in self._held.trained])
 
     @property
     def _weight_of(self) -> dict[str, keras.Variable]:
         return self._held.by_name(self.trainable)
 
     @property
-    def _layers(self) -> list[keras.layers.Layer]:
-        losses = self._losses_of_module if self.trainable else None
-        return self._sublayers if losses is None else [*self._sublayers, losses.layer]
-
-    @_layers.setter
-    def _layers(self, layers: list[keras.layers.Layer]) -> None:
-        self._sublayers = layers
+    def hidden_sublayer(self) -> keras.layers.Layer | None:
+        """The losses, while the layer is trainable."""
+        return self._losses_of_module.layer if self._losses_of_module is not None and self.trainable else None
 
 
 class _Untracked:
@@ -104,8 +108,8 @@ class _Untracked:
 
     Args:
         layer: The sublayer.
-        module: What its losses are of; it lives on, so that nothing else gets its id.
+        owner: The id of what its losses are of.
     """
 
-    def __init__(self, layer: RegularizationLosses, module: Any) -> None:
-        self.layer, self.module = layer, module
+    def __init__(self, layer: RegularizationLosses, owner: int) -> None:
+        self.layer, self.owner = layer, owner

@@ -8,8 +8,9 @@ import keras
 
 from hubkeras.errors import LayerError, OutputError, SignatureError
 from hubkeras.functions.tensor_info import input_infos, output_infos
-from hubkeras.layers.spec import LayerSpec
+from hubkeras.layers.config import LayerSpec
 from hubkeras.modules.inputs import by_name, convert
+from hubkeras.modules.module import Module
 from hubkeras.modules.tf2_objects import LoadedObject, infos_of, takes_training
 from hubkeras.savedmodel.description import VariableSpec
 
@@ -19,11 +20,25 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from hubkeras.functions.tensor_info import ParsedTensorInfo
-    from hubkeras.modules.module import Module
 
 
-class Target(Protocol):
+class LayerCallable(Protocol):
     """What a layer needs of the thing that it calls."""
+
+    @property
+    def loaded(self) -> Any:
+        """The module, object or callable itself."""
+        ...
+
+    @property
+    def signature(self) -> str | None:
+        """Name of the signature, None where the object itself is called."""
+        ...
+
+    @property
+    def output_key(self) -> str | None:
+        """The output to return, None for all."""
+        ...
 
     @property
     def inputs(self) -> Mapping[str, ParsedTensorInfo] | None:
@@ -55,8 +70,8 @@ class Target(Protocol):
         ...
 
 
-class ModuleTarget:
-    """A signature of a module, as a target.
+class ModuleCallable:
+    """A signature of a module, as a layer calls it.
 
     Args:
         module: The module.
@@ -66,7 +81,7 @@ class ModuleTarget:
     """
 
     def __init__(self, module: Module, signature: str | None, output_key: str | None, as_dict: bool) -> None:
-        self.module = module
+        self.module = self.loaded = module
         self.signature = module.signature_name(signature)
         spec = module.variant().signature(self.signature)
         self.inputs = input_infos(spec)
@@ -104,8 +119,8 @@ class ModuleTarget:
         return all(bound.compiles for bound in kinds)
 
 
-class ObjectTarget:
-    """A TF2 SavedModel, one of its signatures, or any callable, as a target.
+class ObjectCallable:
+    """A TF2 SavedModel, one of its signatures, or any callable, as a layer calls it.
 
     Args:
         function: What is called.
@@ -118,7 +133,7 @@ class ObjectTarget:
     outputs = None
 
     def __init__(self, function: Any, signature: str | None, output_key: str | None, as_dict: bool) -> None:
-        self.object, self.signature, self.output_key = function, signature, output_key
+        self.loaded, self.signature, self.output_key = function, signature, output_key
         if signature is not None and (output_key is not None) == as_dict:
             raise LayerError(
                 f"Cannot use signature {signature!r} of a TF2 SavedModel as a layer",
@@ -141,7 +156,7 @@ class ObjectTarget:
             self.outputs = outputs if output_key is None else {output_key: outputs[output_key]}
 
     def _callable(self) -> Any:
-        function = self.object
+        function = self.loaded
         if self.signature is not None:
             signatures = getattr(function, "signatures", {})
             if self.signature not in signatures:
@@ -192,24 +207,29 @@ class ObjectTarget:
     @property
     def variables(self) -> list[tuple[str, tf.Variable, bool]]:
         """Name, variable, and whether an optimizer may have it, of all variables."""
-        if isinstance(self.object, keras.layers.Layer):
+        if isinstance(self.loaded, keras.layers.Layer):
             return []  # Keras tracks it as a layer inside this one
-        trainable = list(getattr(self.object, "trainable_variables", ()))
+        trainable = list(getattr(self.loaded, "trainable_variables", ()))
         ids = {id(v) for v in trainable}
-        others = [v for v in getattr(self.object, "variables", ()) if id(v) not in ids]
+        others = [v for v in getattr(self.loaded, "variables", ()) if id(v) not in ids]
         pairs = [*((v, True) for v in trainable), *((v, False) for v in others)]
         names = _unique([v.name.split(":")[0] for v, _ in pairs])
         return [(name, v, flag) for name, (v, flag) in zip(names, pairs, strict=True)]
 
     @property
+    def by_name(self) -> dict[str, tf.Variable]:
+        """The variables by name."""
+        return {name: variable for name, variable, _ in self.variables}
+
+    @property
     def regularization_losses(self) -> Sequence[Callable[[], tf.Tensor]]:
         """Functions without arguments."""
-        return list(getattr(self.object, "regularization_losses", ()))
+        return list(getattr(self.loaded, "regularization_losses", ()))
 
     @property
     def compiles(self) -> bool:
         """Whether XLA can compile it."""
-        return not isinstance(self.object, LoadedObject)
+        return not isinstance(self.loaded, LoadedObject)
 
 
 def _merge(inputs: Any, arguments: Mapping[str, Any], infos: Mapping[str, ParsedTensorInfo]) -> Any:
@@ -251,28 +271,45 @@ def _unique(names: list[str]) -> list[str]:
     return [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
 
 
-def spec_of(target: Target) -> LayerSpec:
-    """Describes a target for the config of its layer."""
-    variables = target.variables
-    optimized = frozenset(name for name, variable, flag in variables if flag and variable.dtype.is_floating)
-    common = {
-        "inputs": None if target.inputs is None else {n: i.description for n, i in target.inputs.items()},
-        "outputs": None if target.outputs is None else {n: i.description for n, i in target.outputs.items()},
-        "variables": tuple(
+def make_callable(loaded: Any, signature: str | None, output_key: str | None, as_dict: bool) -> LayerCallable:
+    """Returns what a layer calls of a module, object or callable.
+
+    Raises:
+        LayerError: The arguments contradict each other or what is loaded.
+    """
+    if not isinstance(loaded, Module):
+        return ObjectCallable(loaded, signature, output_key, as_dict)
+    if output_key is not None and as_dict:
+        raise LayerError(
+            f"Cannot use signature {signature or 'default'!r} as a layer",
+            expected="either output_key= or signature_outputs_as_dict=True",
+            received=f"output_key={output_key!r}, signature_outputs_as_dict=True",
+        )
+    return ModuleCallable(loaded, signature, output_key, as_dict)
+
+
+def spec_of(function: LayerCallable) -> LayerSpec:
+    """Describes what a layer calls, for its config."""
+    variables = function.variables
+    loaded = function.loaded
+    if isinstance(loaded, Module):
+        where = (loaded.description.format, str(loaded.description.path))
+        tags, owner = (tuple(sorted(loaded.tags)), tuple(sorted(loaded.train_tags))), loaded.state
+    else:
+        is_object = isinstance(loaded, LoadedObject)
+        where = ("tf2", str(loaded.description.path)) if is_object else ("callable", "")
+        tags, owner = ((), ()), loaded
+    return LayerSpec(
+        *where,
+        *tags,
+        signature=function.signature,
+        output_key=function.output_key,
+        inputs=None if function.inputs is None else {n: i.description for n, i in function.inputs.items()},
+        outputs=None if function.outputs is None else {n: i.description for n, i in function.outputs.items()},
+        variables=tuple(
             VariableSpec(n, v.dtype.name, tuple(v.shape), bool(v.trainable), reference=False)  # pyright: ignore[reportArgumentType]
             for n, v, _ in variables
         ),
-        "optimized": optimized,
-        "state": str(id(target.module.state if isinstance(target, ModuleTarget) else target)),
-    }
-    if isinstance(target, ModuleTarget):
-        module = target.module
-        description = module.description
-        tags, train_tags = tuple(sorted(module.tags)), tuple(sorted(module.train_tags))
-        where = (description.format, str(description.path), tags, train_tags, target.signature, target.output_key)
-    elif isinstance(target, ObjectTarget) and isinstance(target.object, LoadedObject):
-        where = ("tf2", str(target.object.description.path), (), (), target.signature, target.output_key)
-    else:
-        where = ("callable", "", (), (), None, None)
-    names = ("format", "source", "tags", "train_tags", "signature", "output_key")
-    return LayerSpec(**dict(zip(names, where, strict=True)), **common)
+        optimized=frozenset(name for name, variable, flag in variables if flag and variable.dtype.is_floating),
+        state=str(id(owner)),
+    )

@@ -1,0 +1,64 @@
+"""Modules inside `.keras` files: the graphs and assets; the values of the variables are among the file's weights."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hubkeras.errors import LayerError
+from hubkeras.modules.export import write_graphs
+from hubkeras.savedmodel.reader import read_module
+
+if TYPE_CHECKING:
+    from hubkeras.savedmodel.description import ModuleDescription
+
+_unpacked: weakref.WeakSet[ModuleDescription] = weakref.WeakSet()
+"""Modules that came with a Keras file, so that no handle leads to them."""
+
+
+def embed(description: ModuleDescription, directory: str) -> None:
+    """Writes a module, without the values of its variables, to where a Keras file keeps assets.
+
+    Raises:
+        LayerError: Its files are gone.
+    """
+    target = Path(directory)
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        if description.format == "tf2":
+            shutil.copytree(description.path, target, dirs_exist_ok=True)
+        else:
+            write_graphs(description, target)
+    except FileNotFoundError as error:
+        raise LayerError(
+            f"Cannot save module {description.path} with the model",
+            expected="its files where they were when it was loaded",
+            received=str(error),
+            fix="Put them back, or save the layer with embed=False",
+        ) from error
+
+
+def unpack(directory: str) -> ModuleDescription:
+    """Takes a module out of where Keras has unpacked a file, and deletes everything once the file is read.
+
+    Returns:
+        What the directory says about itself; the module's own copy of it goes with the description.
+    """
+    own = tempfile.mkdtemp(prefix="hubkeras-")
+    try:
+        shutil.copytree(directory, own, dirs_exist_ok=True)
+        description = read_module(own, with_values=False)
+    except BaseException:
+        shutil.rmtree(own, ignore_errors=True)
+        raise
+    _unpacked.add(description)
+    weakref.finalize(description, shutil.rmtree, own, ignore_errors=True)
+    return description
+
+
+def is_unpacked(description: ModuleDescription) -> bool:
+    """Tells whether a module came with a Keras file."""
+    return description in _unpacked

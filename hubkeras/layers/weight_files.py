@@ -1,0 +1,96 @@
+"""Values of variables in Keras' weight files, also of those that Keras cannot hold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from hubkeras.errors import LayerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def store_values(variables: Mapping[str, tf.Variable], store: Any) -> None:
+    """Writes the values of variables to a weight file.
+
+    Args:
+        variables: By name.
+        store: What Keras passes to `save_own_variables`.
+    """
+    for name, variable in variables.items():
+        value = variable.numpy()
+        if variable.dtype == tf.string:
+            texts = [bytes(v) for v in np.asarray(value, object).ravel()]
+            store[f"{key_of(name)}#bytes"] = np.frombuffer(b"".join(texts), np.uint8)
+            store[f"{key_of(name)}#lengths"] = np.array([len(t) for t in texts], np.int64)
+        else:
+            store[key_of(name)] = value
+
+
+def load_values(variables: Mapping[str, tf.Variable], store: Any, layer: str) -> None:
+    """Assigns to variables what a weight file holds.
+
+    A file written by tensorflow_hub's layer numbers the values instead of naming them; they are in the order of the
+    module's variables.
+
+    Args:
+        variables: By name.
+        store: What Keras passes to `load_own_variables`.
+        layer: Name of the layer, for messages.
+
+    Raises:
+        LayerError: The file has other variables, or other shapes.
+    """
+    found = set(store.keys())
+    if found and found == {str(i) for i in range(len(found))}:
+        keys = dict(zip(variables, map(str, range(len(found))), strict=False))
+        extra = len(found) - len(variables)
+        if extra:
+            raise LayerError(
+                f"Cannot load the weights of layer {layer!r}",
+                expected=f"{len(variables)} values",
+                received=f"{len(found)} values",
+                fix="The weights belong to another module",
+            )
+    else:
+        keys = {name: key_of(name) for name in variables}
+    for name, variable in variables.items():
+        _assign(variable, store, keys[name], name, layer)
+
+
+def _assign(variable: tf.Variable, store: Any, key: str, name: str, layer: str) -> None:
+    try:
+        value = _read(variable, store, key)
+    except KeyError as error:
+        raise LayerError(
+            f"Cannot load the weights of layer {layer!r}",
+            expected=f"a value of variable {name!r}",
+            received=f"keys {sorted(store.keys())[:5]}",
+            fix="The weights belong to another module",
+        ) from error
+    if not variable.shape.is_compatible_with(value.shape):
+        raise LayerError(
+            f"Cannot load variable {name!r} of layer {layer!r}",
+            expected=f"shape {variable.shape}",
+            received=f"shape {value.shape}",
+        )
+    variable.assign(tf.constant(value, variable.dtype))
+
+
+def _read(variable: tf.Variable, store: Any, key: str) -> Any:
+    if variable.dtype != tf.string:
+        return np.asarray(store[key])
+    lengths = np.asarray(store[f"{key}#lengths"])
+    data = np.asarray(store[f"{key}#bytes"]).tobytes()
+    ends = np.cumsum(lengths)
+    texts = np.empty(len(lengths), object)
+    texts[:] = [data[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+    return texts.reshape(variable.shape)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def key_of(name: str) -> str:
+    """Returns a variable's name as a key of a weight file, where "/" would make groups."""
+    return name.replace("%", "%25").replace("/", "%2F").replace("#", "%23")
