@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hubkeras.graphs.control_flow import ContextTree
+from hubkeras.graphs.control_flow import ContextTree, with_pivots
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.gate import find_forbidden, refuse
-from hubkeras.graphs.pruning import prune, with_pivots
 from hubkeras.savedmodel.collection_defs import TABLE_INITIALIZERS, node_names
+from hubkeras.savedmodel.pruning import prune
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from hubkeras.savedmodel.protos import DT_STRING, AttrValue, DataType
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from hubkeras.savedmodel.description import Shape
 
@@ -35,29 +35,6 @@ class Graph:
     """By name."""
     variables: tuple[Any, ...]
     """The nodes that hold a variable, in the order of the file."""
-
-    def reachable(self, roots: Iterable[str]) -> Iterator[Any]:
-        """Yields every node that the roots need, through data and control inputs, once each.
-
-        Names that the graph lacks are passed over.
-
-        Args:
-            roots: Names of ops, tensors or control inputs.
-
-        Yields:
-            The nodes, the roots among them.
-        """
-        pending = [Ref.parse(root).node for root in roots]
-        seen = set(pending)
-        while pending:
-            node = self.nodes.get(pending.pop())
-            if node is None:
-                continue
-            yield node
-            for ref in map(Ref.parse, node.input):
-                if ref.node not in seen:
-                    seen.add(ref.node)
-                    pending.append(ref.node)
 
 
 def index_graph(graph_def: Any) -> Graph:

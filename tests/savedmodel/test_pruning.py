@@ -1,7 +1,7 @@
 import pytest
-from savedmodel.builder import const, node, placeholder
 
-from hubkeras.graphs.pruning import prune
+from hubkeras.savedmodel.pruning import prune
+from savedmodel.builder import const, node, placeholder
 
 
 @pytest.fixture
