@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hubkeras import config
 from hubkeras.errors import ArchiveError
-from hubkeras.handles.archive_members import FileDigest, Target
+from hubkeras.handles.archive_members import ExtractionDirectory, FileDigest
 from hubkeras.handles.gzip_stream import GZIP_MAGIC, gunzip
 from hubkeras.handles.tar_reader import read_tar
 from hubkeras.handles.zip_reader import read_zip
@@ -45,15 +45,11 @@ def extract(chunks: Iterator[bytes], directory: Path) -> dict[str, FileDigest]:
         ArchiveError: If the bytes are no archive, are cut or damaged, or hold anything but regular files and
             directories within the limits of the environment. What was written until then stays in `directory`.
 
-    Example:
-        >>> with open("module.tar.gz", "rb") as file:  # doctest: +SKIP
-        ...     extract(iter(lambda: file.read(1 << 20), b""), Path("module"))
-
     It does not look at what a module needs, and keeps neither modes nor owners nor times.
     """
     head, chunks = peek(chunk for chunk in chunks if chunk)
     limits = config.archive_limits()
-    target = Target(directory, limits)
+    target = ExtractionDirectory(directory, limits)
     if head.startswith(_ZIP):
         with tempfile.TemporaryFile(dir=directory.parent) as file:
             for chunk in chunks:
@@ -72,10 +68,6 @@ def extract(chunks: Iterator[bytes], directory: Path) -> dict[str, FileDigest]:
 
 def module_root(directory: Path, files: dict[str, FileDigest]) -> tuple[Path, dict[str, FileDigest]]:
     """Returns where the module lies in an unpacked archive, and its files: at the top or in the one folder there.
-
-    Args:
-        directory: Where the archive was unpacked.
-        files: Its files, as `extract` returns them.
 
     Raises:
         ArchiveError: If no SavedModel lies at either place.

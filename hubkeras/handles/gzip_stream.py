@@ -6,7 +6,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from hubkeras.errors import ArchiveError
-from hubkeras.handles.archive_members import too_much
+from hubkeras.handles.archive_members import limit_exceeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,10 +19,6 @@ _GZIP_FORMAT = 31  # zlib's code for a gzip header and the largest window
 
 def gunzip(chunks: Iterator[bytes], ratio: int) -> Iterator[bytes]:
     """Unpacks gzip: one stream, or several in a row with zeros between and behind them.
-
-    Args:
-        chunks: The packed bytes.
-        ratio: Unpacked bytes allowed per packed byte.
 
     Yields:
         The unpacked bytes, in pieces of at most 1 MiB: a bomb is noticed before it fills memory or disk.
@@ -44,7 +40,7 @@ def gunzip(chunks: Iterator[bytes], ratio: int) -> Iterator[bytes]:
             piece = _decompressed(stream, data)
             unpacked += len(piece)
             if unpacked > _FREE and unpacked > packed * ratio:
-                raise too_much("bytes for its size", packed * ratio, "HUBKERAS_MAX_ARCHIVE_RATIO")
+                raise limit_exceeded("bytes for its size", packed * ratio, "HUBKERAS_MAX_ARCHIVE_RATIO")
             if piece:
                 yield piece
             data = stream.unused_data if stream.eof else stream.unconsumed_tail
