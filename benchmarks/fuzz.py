@@ -196,7 +196,7 @@ def call(module: Any, name: str, values: dict[str, Any], **mode: bool) -> dict[s
     return module(values or None, signature=name, as_dict=True, **mode)
 
 
-def gradient(module: Any, name: str, values: dict[str, Any]) -> Any:
+def gradient(module: Any, name: str, values: dict[str, Any]) -> None:
     """Differentiates the sum of all outputs."""
     flat = [t for t in tf.nest.flatten(values, expand_composites=True) if t.dtype.is_floating]
     with tf.GradientTape() as tape:
@@ -204,7 +204,8 @@ def gradient(module: Any, name: str, values: dict[str, Any]) -> Any:
         outputs = tf.nest.flatten(call(module, name, values), expand_composites=True)
         sums = [tf.reduce_sum(tf.cast(t, tf.float32)) for t in outputs if t.dtype.is_floating]
         total = tf.add_n(sums) if sums else None
-    return None if total is None else tape.gradient(total, [*flat, *module.trainable_variables])
+    if total is not None:
+        tape.gradient(total, [*flat, *module.trainable_variables])
 
 
 def _snapshot(folder: Path) -> list[tuple[str, int, int]]:
