@@ -22,7 +22,8 @@ from hubkeras.layers.targets import ModuleTarget, ObjectTarget
 from hubkeras.modules.export import write_graphs
 from hubkeras.modules.loader import load
 from hubkeras.modules.module import Module
-from hubkeras.modules.tf2_objects import LoadedObject, load_tf2
+from hubkeras.modules.tf2_loader import load_tf2
+from hubkeras.modules.tf2_objects import LoadedObject
 from hubkeras.savedmodel.reader import read_module
 
 if TYPE_CHECKING:
@@ -202,15 +203,18 @@ def _attach(layer: Any, description: ModuleDescription) -> None:
             expected=f"a module with variable {missing[0]!r}",
             received=f"{len(description.variables)} variables",
         )
-    policy = OpPolicy.of(safe_mode=layer._safe_mode is not False, allow_ops=layer._allow_ops if layer._trusted else ())
-    module = Module(description, layer._state, frozenset(spec.tags), frozenset(spec.train_tags), policy)
+    module = Module(description, layer._state, frozenset(spec.tags), frozenset(spec.train_tags), _policy(layer))
     take(layer, ModuleTarget(module, spec.signature, spec.output_key, spec.output_key is None))
+
+
+def _policy(layer: Any) -> OpPolicy:
+    return OpPolicy.of(safe_mode=layer._safe_mode is not False, allow_ops=layer._allow_ops if layer._trusted else ())
 
 
 def _attach_object(layer: Any, description: ModuleDescription) -> None:
     """Loads a TF2 object, whose variables take the place of the declared ones."""
     spec: LayerSpec = layer._spec
-    loaded = load_tf2(description, None, layer._load_options)
+    loaded = load_tf2(description, None, layer._load_options, _policy(layer))
     as_dict = spec.output_key is None and spec.signature is not None
     target = ObjectTarget(loaded, spec.signature, layer._options["output_key"], as_dict)
     for name, variable, _ in target.variables:
