@@ -101,6 +101,7 @@ def publish(module: Path, entry: Entry, aside: Path) -> Path:
         if not what_is_missing(entry.directory):
             return entry.directory
         try:
+            # A rename does not replace a folder that holds files, so an incomplete entry must go first.
             _clear(entry.directory, aside / f"old{attempt}")
             module.rename(entry.directory)
         except OSError as error:

@@ -75,7 +75,7 @@ def download_lock(entry: Entry, is_done: Callable[[], bool]) -> Iterator[None]:
         yield
     finally:
         if lock.is_locked:
-            with suppress(OSError):
+            with suppress(OSError):  # while it is locked, so that nobody's fresh lock is removed
                 entry.lock.unlink()
             lock.release()
 

@@ -83,7 +83,7 @@ def read_tar(chunks: Iterator[bytes]) -> Iterator[Member]:
             continue
         yield from _member(header, extensions, stream)
         extensions, found = {}, 0
-    stream.drain()
+    stream.drain()  # the bytes behind the end mark count for the checksum of gzip and the sha256 of the archive
 
 
 def _header(block: bytes) -> tarfile.TarInfo:
