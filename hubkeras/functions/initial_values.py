@@ -1,33 +1,38 @@
-"""Values of variables that no checkpoint has: what their initializers give."""
+"""The state of a module as it starts: values of a checkpoint, and what initializers give for variables it lacks."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from hubkeras.functions.restoring import restore
+from hubkeras.functions.state import State
 from hubkeras.functions.variant_functions import BoundSubgraph, VariantFunctions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping
 
-    import tensorflow as tf
+    from hubkeras.graphs.op_policy import OpPolicy
+    from hubkeras.savedmodel.description import ModuleDescription, VariableSpec
 
-    from hubkeras.savedmodel.description import VariableSpec
 
-
-def initial_values(module: Any, specs: Sequence[VariableSpec]) -> Iterator[tuple[str, tf.Tensor]]:
-    """Computes the initial values of variables, one after the other, so that one may depend on those before it.
+def initial_state(description: ModuleDescription, specs: Mapping[str, VariableSpec], policy: OpPolicy) -> State:
+    """Makes the variables of a module.
 
     Args:
-        module: The module, with the variables that a checkpoint has.
-        specs: The other variables.
+        description: The module.
+        specs: The variables to make, by name.
+        policy: What the graphs may do that give initial values.
 
-    Yields:
-        Name and value; none for a variable that has no initializer, which is an error only when something reads it.
+    Returns:
+        The state. It lacks a variable that has no initializer either, which is an error only when something reads it.
     """
-    for spec in specs:
-        found = module.description.initial_value(spec.name)
+    values = restore(description, specs.values())
+    state = State({name: spec for name, spec in specs.items() if name in values}, values)
+    for name in [name for name in specs if name not in values]:  # one after the other: each may depend on those before
+        found = description.initial_value(name)
         if found is not None:
             variant, tensor = found
-            functions = VariantFunctions(variant, module.state, str(module.description.path), module.policy)
-            bound = BoundSubgraph(functions, f"the initial value of variable {spec.name!r}", [tensor])
-            yield spec.name, bound(watch=False)[0]
+            functions = VariantFunctions(variant, state, str(description.path), policy)
+            value = BoundSubgraph(functions, f"the initial value of variable {name!r}", [tensor])(watch=False)[0]
+            state.add(specs[name], value)
+    return state

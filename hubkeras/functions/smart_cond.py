@@ -1,4 +1,4 @@
-"""Inference or training, as a Python value or a tensor tells."""
+"""Conditions that are known in Python or only when a graph runs."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def in_mode(training: Any, run: Callable[[bool], Any]) -> Any:
-    """Returns `run(True)` or `run(False)`; a symbolic tensor chooses when the graph runs.
+def smart_cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any]) -> Any:
+    """Calls one of two functions; only a symbolic tensor builds both, and chooses when the graph runs.
 
     Args:
-        training: A Python or numpy value, or a scalar tensor.
-        run: Computes the outputs, of the same structure in both modes.
+        pred: A Python or numpy value, None for False, or a scalar tensor.
+        true_fn: Called where it is true.
+        false_fn: Called where it is not; returns the same structure.
     """
-    known = tf.get_static_value(training) if tf.is_tensor(training) else training
-    if known is None and training is not None:
-        return tf.cond(tf.cast(training, tf.bool), lambda: run(True), lambda: run(False))
-    return run(bool(known))
+    known = tf.get_static_value(pred) if tf.is_tensor(pred) else pred
+    if known is None and pred is not None:
+        return tf.cond(tf.cast(pred, tf.bool), true_fn, false_fn)
+    return true_fn() if known else false_fn()

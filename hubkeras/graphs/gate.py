@@ -16,7 +16,7 @@ from hubkeras.errors import UnsafeModuleError
 from hubkeras.graphs.asset_paths import Scope, asset_arguments
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.op_rules import is_unconditional, objection
-from hubkeras.graphs.structure import check_library, check_structure
+from hubkeras.graphs.structure import check_structure
 from hubkeras.graphs.tensorflow_internals import op_def
 
 if TYPE_CHECKING:
@@ -60,27 +60,6 @@ def check_graph(
         library = FunctionLibrary.of(graph_def.library)
         called = dict.fromkeys(library.gradients.values(), ())  # by TensorFlow, when it differentiates
         refuse(find_forbidden(graph_def.node, library, policy, assets=assets, roots=called), where)
-
-
-def check_functions(library: Any, roots: Mapping[str, Collection[str]], policy: OpPolicy, where: str) -> None:
-    """Judges functions that are about to be registered and called from outside of any graph.
-
-    Args:
-        library: The `FunctionDefLibrary` that has them.
-        roots: Those that are called, each with the names of its arguments that hold paths of assets.
-        policy: What the user lets them do.
-        where: What they are, for messages.
-
-    Raises:
-        FormatError: One of them, or of those that they call, is malformed.
-        UnsafeModuleError: They hold ops that nobody allowed.
-    """
-    whole = FunctionLibrary.of(library)
-    reached = whole.only(whole.reachable(roots=roots))
-    check_library(reached.to_proto(), where)
-    if policy.safe_mode:
-        called = {**dict.fromkeys(reached.gradients.values(), ()), **roots}
-        refuse(find_forbidden((), reached, policy, roots=called), where)
 
 
 def find_forbidden(

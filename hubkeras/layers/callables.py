@@ -9,7 +9,8 @@ import keras
 from hubkeras.errors import LayerError, OutputError, SignatureError
 from hubkeras.functions.tensor_info import input_infos, output_infos
 from hubkeras.layers.config import LayerSpec
-from hubkeras.modules.inputs import by_name, convert
+from hubkeras.modules.defaults import choose_output
+from hubkeras.modules.inputs import by_name, normalize
 from hubkeras.modules.module import Module
 from hubkeras.modules.tf2_objects import LoadedObject, infos_of, takes_training
 from hubkeras.savedmodel.description import VariableSpec
@@ -92,7 +93,7 @@ class ModuleCallable:
 
     def __call__(self, inputs: Any, arguments: Mapping[str, Any], training: bool, trainable: bool) -> Any:
         """Computes the outputs."""
-        inputs = _merge(inputs, arguments, self.inputs)
+        inputs = by_name(inputs, self.inputs, self.signature, arguments)
         wanted = None if self.output_key is None else (self.output_key,)
         outputs = self.module.apply(inputs, self.signature, wanted, training, watch=trainable)
         return outputs if self.output_key is None else outputs[self.output_key]
@@ -186,8 +187,7 @@ class ObjectCallable:
                 fix="Leave signature= out where the SavedModel is callable",
             )
         if self.signature is not None and self.inputs is not None:
-            given = by_name(_merge(inputs, arguments, self.inputs), self.inputs, self.signature)
-            return self._select(self._function(**convert(given, self.inputs, self.signature)))
+            return self._select(self._function(**normalize(inputs, self.inputs, self.signature, arguments)))
         mode = {"training": training} if takes_training(self._function) else {}
         return self._select(self._function(inputs, **arguments, **mode))
 
@@ -232,16 +232,6 @@ class ObjectCallable:
         return not isinstance(self.loaded, LoadedObject)
 
 
-def _merge(inputs: Any, arguments: Mapping[str, Any], infos: Mapping[str, ParsedTensorInfo]) -> Any:
-    """Adds the layer's arguments to the inputs of a signature."""
-    if not arguments:
-        return inputs
-    if isinstance(inputs, dict):
-        return {**arguments, **inputs}
-    rest = [name for name in infos if name not in arguments]
-    return {**arguments, **({rest[0]: inputs} if len(rest) == 1 else {})}
-
-
 def _check_losses(function: Any) -> None:
     losses = list(getattr(function, "regularization_losses", ()))
     if not all(map(callable, losses)):
@@ -253,17 +243,8 @@ def _check_losses(function: Any) -> None:
 
 
 def _choose_output(key: str | None, outputs: Mapping[str, Any], signature: str | None) -> str:
-    if key is None and "default" in outputs:
-        return "default"
-    if key is None and len(outputs) == 1:
-        return next(iter(outputs))
-    if key is not None and key in outputs:
-        return key
-    raise OutputError(
-        f"Signature {signature!r} has no output {key or 'default'!r}" if signature else f"There is no output {key!r}",
-        expected=f"output_key= one of {sorted(outputs)}, or signature_outputs_as_dict=True",
-        received=f"output_key={key!r}",
-    )
+    owner = f"signature {signature!r}" if signature else "what the callable returns"
+    return choose_output(key, outputs, owner, fix="Pass output_key=, or signature_outputs_as_dict=True to get all")
 
 
 def _unique(names: list[str]) -> list[str]:

@@ -74,10 +74,7 @@ def check_symbolic(
     Raises:
         InputError: Keys are missing or not known, or an input has the wrong kind, dtype or shape.
     """
-    rest = {name: info for name, info in infos.items() if name not in arguments}
-    taken = infos if isinstance(inputs, dict) else rest
-    given = {**{k: v for k, v in arguments.items() if k in taken}, **inputs} if isinstance(inputs, dict) else inputs
-    for name, value in by_name(given, taken, signature).items():
+    for name, value in by_name(inputs, infos, signature, arguments).items():
         if isinstance(value, keras.KerasTensor):
             _check(value, name, infos[name], signature)
 

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from hubkeras.errors import HubKerasError, LayerError, UnsupportedError
-from hubkeras.functions.smart_cond import in_mode
+from hubkeras.functions.smart_cond import smart_cond
 from hubkeras.layers.binding import Declaration, ModuleBinding, declaration_of, require_at_hand
 from hubkeras.layers.config import read_config, read_damaged
 from hubkeras.layers.distribution import require_scope
@@ -179,7 +179,8 @@ class KerasLayer(TrackingLayer):
                 require_scope(self.name, self._values.values())
             return function(inputs, self._arguments, training=mode, trainable=self.trainable)
 
-        outputs = in_mode(training if self.trainable and training is not None else False, run)
+        mode = training if self.trainable and training is not None else False
+        outputs = smart_cond(mode, lambda: run(True), lambda: run(False))
         outputs = outputs if self._output_shapes is None else set_shapes(outputs, self._output_shapes, inputs)
         if self._binding.spec.outputs is None:
             self._binding.note_outputs(describe(outputs))

@@ -15,13 +15,33 @@ if TYPE_CHECKING:
     from hubkeras.functions.tensor_info import ParsedTensorInfo
 
 
-def by_name(inputs: Any, infos: Mapping[str, ParsedTensorInfo], signature: str) -> dict[str, Any]:
+def normalize(
+    inputs: Any, infos: Mapping[str, ParsedTensorInfo], signature: str, arguments: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Returns the inputs of a call by name, converted to the tensors that the signature asks for.
+
+    Args:
+        inputs: As `by_name` takes them.
+        infos: What the signature says about its inputs.
+        signature: Its name.
+        arguments: Further inputs by name.
+
+    Raises:
+        InputError: The inputs do not fit.
+    """
+    return convert(by_name(inputs, infos, signature, arguments), infos, signature)
+
+
+def by_name(
+    inputs: Any, infos: Mapping[str, ParsedTensorInfo], signature: str, arguments: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Returns the inputs of a call by name.
 
     Args:
         inputs: A dict with exactly the signature's keys; a bare value if it has one input; None if it has none.
         infos: What the signature says about its inputs.
         signature: Its name.
+        arguments: Further inputs by name; a bare value is then the only one that they leave out.
 
     Returns:
         The same inputs as a dict.
@@ -30,6 +50,12 @@ def by_name(inputs: Any, infos: Mapping[str, ParsedTensorInfo], signature: str) 
         InputError: Keys are missing or not known, or a bare value does not do.
     """
     names = sorted(infos)
+    if arguments:
+        rest = infos.keys() - arguments.keys()
+        if isinstance(inputs, dict):
+            inputs = {**arguments, **inputs}
+        elif len(rest) == (inputs is not None) or arguments.keys() - infos.keys():
+            inputs = {**arguments, **(dict.fromkeys(rest, inputs) if len(rest) == 1 else {})}
     if isinstance(inputs, dict):
         missing, extra = sorted(infos.keys() - inputs.keys()), sorted(map(str, inputs.keys() - infos.keys()))
         if missing or extra:
@@ -39,7 +65,7 @@ def by_name(inputs: Any, infos: Mapping[str, ParsedTensorInfo], signature: str) 
                 received=f"keys {sorted(map(str, inputs))}",
             )
         return dict(inputs)
-    if len(infos) == 1 and inputs is not None:
+    if len(infos) == 1 and inputs is not None and not arguments:
         return {names[0]: inputs}
     if infos:
         raise InputError(

@@ -6,9 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import TagsError
-from hubkeras.functions.initial_values import initial_values
-from hubkeras.functions.restoring import restore
-from hubkeras.functions.state import State
+from hubkeras.functions.initial_values import initial_state
 from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.gc_pause import paused_collection
 from hubkeras.graphs.op_policy import OpPolicy
@@ -69,23 +67,9 @@ def load(
         look_at(description, policy)
         if description.format == "tf2":
             return load_tf2(description, tags, options, policy)
-        return make_module(description, policy, tags, train_tags)
-
-
-def make_module(
-    description: ModuleDescription,
-    policy: OpPolicy,
-    tags: Iterable[str] | None = None,
-    train_tags: Iterable[str] | None = None,
-) -> Module:
-    """Makes a module from its description, with the values of its checkpoint."""
-    infer, train = choose_tags(description, tags, train_tags)
-    specs = variable_specs(description, infer, train)
-    values = restore(description, specs.values())
-    module = Module(description, State({n: s for n, s in specs.items() if n in values}, values), infer, train, policy)
-    for name, value in initial_values(module, [s for n, s in specs.items() if n not in values]):
-        module.state.add(specs[name], value)
-    return module
+        infer, train = choose_tags(description, tags, train_tags)
+        state = initial_state(description, variable_specs(description, infer, train), policy)
+        return Module(description, state, infer, train, policy)
 
 
 def choose_tags(

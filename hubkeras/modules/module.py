@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import tensorflow as tf
 
-from hubkeras.errors import AttachmentError, OutputError, SignatureError, TagsError
+from hubkeras.errors import AttachmentError, TagsError
 from hubkeras.functions.restoring import parts_of
-from hubkeras.functions.smart_cond import in_mode
+from hubkeras.functions.smart_cond import smart_cond
 from hubkeras.functions.tensor_info import ParsedTensorInfo, input_infos, output_infos
 from hubkeras.functions.variant_functions import VariantFunctions
 from hubkeras.graphs.tensorflow_internals import BUILDING
+from hubkeras.modules.defaults import choose_output, choose_signature
 from hubkeras.modules.export import export_module
-from hubkeras.modules.inputs import by_name, convert
+from hubkeras.modules.inputs import normalize
 from hubkeras.modules.signatures import Signatures
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ class Module(tf.Module):
             InputError: The inputs do not fit.
             OutputError: There is no output named "default", and `as_dict` is False.
         """
-        return in_mode(training, lambda mode: self._call(inputs, signature, mode, as_dict))
+        infer, train = (lambda mode=mode: self._call(inputs, signature, mode, as_dict) for mode in (False, True))
+        return smart_cond(training, train, infer)
 
     def _call(self, inputs: Any, signature: str | None, training: bool, as_dict: bool) -> Any:
         variant = self.variant(training)
@@ -89,13 +91,9 @@ class Module(tf.Module):
         if as_dict:
             return self.apply(inputs, name, training=training)
         outputs = variant.signature(name).outputs
-        if "default" not in outputs:
-            raise OutputError(
-                f"Signature {name!r} of module {self._description.path} has no output named 'default'",
-                expected=f"as_dict=True, to get the outputs {sorted(outputs)}",
-                received="as_dict=False",
-            )
-        return self.apply(inputs, name, ("default",), training)["default"]
+        owner = f"signature {name!r} of module {self._description.path}"
+        output = choose_output(None, outputs, owner, fix="Pass as_dict=True to get all outputs", or_only=False)
+        return self.apply(inputs, name, (output,), training)[output]
 
     def apply(
         self,
@@ -119,7 +117,7 @@ class Module(tf.Module):
         """
         variant = self.variant(training)
         infos = input_infos(variant.signature(signature))
-        values = convert(by_name(inputs, infos, signature), infos, signature)
+        values = normalize(inputs, infos, signature)
         return variant.function(signature, outputs, update=training)(values, watch)
 
     def __repr__(self) -> str:
@@ -170,25 +168,8 @@ class Module(tf.Module):
         Raises:
             SignatureError: There is no such signature, or none that could be the default.
         """
-        names = list(self._variant(tags).signatures)
-        if signature is not None:
-            if signature not in names:
-                raise SignatureError(
-                    f"Signature {signature!r} is missing from module {self._description.path}",
-                    expected=f"one of {sorted(names)}",
-                    received=repr(signature),
-                )
-            return signature
-        for name in ("default", "serving_default"):
-            if name in names:
-                return name
-        if len(names) == 1:
-            return names[0]
-        raise SignatureError(
-            f"Module {self._description.path} has no default signature",
-            expected=f"signature= one of {sorted(names)}",
-            received="signature=None",
-        )
+        names = self._variant(tags).signatures
+        return choose_signature(signature, names, f"module {self._description.path}")
 
     @property
     def signatures(self) -> Mapping[str, Callable[..., dict[str, Any]]]:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.errors import OutputError, SignatureError, UnsupportedError
+from hubkeras.errors import UnsupportedError
 from hubkeras.functions.tensor_info import ParsedTensorInfo
-from hubkeras.modules.inputs import by_name, convert
+from hubkeras.modules.defaults import choose_output, choose_signature
+from hubkeras.modules.inputs import normalize
 from hubkeras.savedmodel.description import TensorInfo
 
 if TYPE_CHECKING:
@@ -68,19 +69,12 @@ class LoadedObject(tf.Module):
             return self.loaded(*args, **kwargs)
         name = self.signature_name(signature)
         infos = self.get_input_info_dict(name)
-        values = convert(by_name(args[0] if args else None, infos, name), infos, name)
+        values = normalize(args[0] if args else None, infos, name)
         outputs = self.signatures[name](**values)
         if as_dict:
             return outputs
-        if len(outputs) == 1:
-            return next(iter(outputs.values()))
-        if "default" not in outputs:
-            raise OutputError(
-                f"Signature {name!r} of {self._description.path} has no output named 'default'",
-                expected=f"as_dict=True, to get the outputs {sorted(outputs)}",
-                received="as_dict=False",
-            )
-        return outputs["default"]
+        owner = f"signature {name!r} of {self._description.path}"
+        return outputs[choose_output(None, outputs, owner, fix="Pass as_dict=True to get all outputs")]
 
     def __repr__(self) -> str:
         return f"<hubkeras object of TF2 {self._description.path}>"
@@ -131,16 +125,7 @@ class LoadedObject(tf.Module):
         Raises:
             SignatureError: There is no such signature, or none that could be the default.
         """
-        names = sorted(self.signatures)
-        found = [n for n in ("default", "serving_default") if n in names] or (names if len(names) == 1 else [])
-        name = signature if signature is not None else (found[0] if found else None)
-        if name is None or name not in names:
-            raise SignatureError(
-                f"Signature {signature!r} is missing from TF2 SavedModel {self._description.path}",
-                expected=f"one of {names}",
-                received=repr(signature),
-            )
-        return name
+        return choose_signature(signature, list(self.signatures), f"TF2 SavedModel {self._description.path}")
 
     def get_tags(self) -> list[Tags]:
         """Returns the tag set of every graph."""

@@ -5,7 +5,7 @@ from savedmodel.builder import AttrValue, const, dtype, func, function, node, te
 from tensorflow.core.framework import graph_pb2
 
 from hubkeras.errors import FormatError, UnsafeModuleError
-from hubkeras.graphs.gate import check_functions, check_graph
+from hubkeras.graphs.gate import check_graph
 from hubkeras.graphs.op_policy import OpPolicy
 
 STRING = dtype("string")
@@ -126,25 +126,3 @@ def test_conditions_on_attributes(stream, message):
         refused(message, const("a", "x"), show)
     else:
         check(const("a", "x"), show)
-
-
-class TestLibraries:
-    """Functions of a TF2 SavedModel, which TensorFlow calls from outside of any graph."""
-
-    def judge(self, roots, *functions):
-        library = graph_def(functions=functions).library
-        check_functions(library, roots, OpPolicy(), "a library")
-
-    def test_an_asset_among_the_arguments(self):
-        self.judge({"reader": ["path"]}, reader())
-        with pytest.raises(UnsafeModuleError, match="ReadFile"):
-            self.judge({"reader": []}, reader())
-
-    def test_what_is_called(self):
-        outer = function("outer", node("read", "reader", "path"), args=["path"], returns={"y": "read:y:0"})
-        self.judge({"outer": ["path"]}, reader(), outer)
-        with pytest.raises(UnsafeModuleError, match="of the function 'reader'"):
-            self.judge({"outer": []}, reader(), outer)
-
-    def test_what_nothing_calls(self):
-        self.judge({}, function("evil", const("path", "x"), WRITE))

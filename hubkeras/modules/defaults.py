@@ -1,0 +1,62 @@
+"""Which signature and which output are meant where the user names none."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hubkeras.errors import OutputError, SignatureError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+_SIGNATURES = ("default", "serving_default")
+_OUTPUT = "default"
+
+
+def choose_signature(signature: str | None, names: Collection[str], owner: str) -> str:
+    """Returns the name of a signature; None becomes "default", else "serving_default", else the only one.
+
+    Args:
+        signature: Its name, or None.
+        names: Those that there are.
+        owner: What has them, for messages.
+
+    Raises:
+        SignatureError: There is no such signature, or none that could be the default.
+    """
+    if signature is None:
+        for name in (*_SIGNATURES, *(names if len(names) == 1 else ())):
+            if name in names:
+                return name
+    elif signature in names:
+        return signature
+    raise SignatureError(
+        f"Signature {signature!r} is missing from {owner}"
+        if signature
+        else f"There is no default signature in {owner}",
+        expected=f"signature= one of {sorted(names)}",
+        received=f"signature={signature!r}",
+    )
+
+
+def choose_output(key: str | None, names: Collection[str], owner: str, *, fix: str, or_only: bool = True) -> str:
+    """Returns the name of an output; None becomes "default", else the only one.
+
+    Args:
+        key: Its name, or None.
+        names: Those that there are.
+        owner: What has them, for messages.
+        fix: How to get all of them.
+        or_only: Whether an only output of another name will do, which it never did for `hub.Module`.
+
+    Raises:
+        OutputError: There is no such output, or none that could be the default.
+    """
+    if key is None and _OUTPUT not in names and len(names) == 1 and or_only:
+        return next(iter(names))
+    chosen = _OUTPUT if key is None else key
+    if chosen in names:
+        return chosen
+    raise OutputError(
+        f"There is no output {chosen!r} in {owner}", expected=f"one of the outputs {sorted(names)}", fix=fix
+    )
