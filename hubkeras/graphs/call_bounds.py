@@ -29,7 +29,7 @@ def check_calls(nodes: Iterable[Any], library: FunctionLibrary, where: str) -> N
     """
     if not library.functions:
         return
-    called = {name: list(library.named_within(name)) for name in library.functions}
+    called = {name: library.named_within(name) for name in library.functions}
     size: dict[str, int] = {}
     depth: dict[str, int] = {}
     for root in library.functions:

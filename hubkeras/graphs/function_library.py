@@ -26,6 +26,8 @@ class FunctionLibrary:
     """`FunctionDef`s by name."""
     gradients: Mapping[str, str] = field(default_factory=dict)
     """Names of gradient functions, by the names of what they differentiate."""
+    _named_within: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    """What bodies name, once it was asked for; parts of a library share it."""
 
     @staticmethod
     def of(proto: Any) -> FunctionLibrary:
@@ -58,13 +60,15 @@ class FunctionLibrary:
                 if node.op == _DIFFERENTIATES and self.gradients.get(called.name) in self.functions:
                     yield self.gradients[called.name]
 
-    def named_within(self, name: str) -> Iterator[str]:
-        """Yields the functions that a function's body names, and those that it takes where its caller names none."""
-        function = self.functions[name]
-        for node in function.node_def:
-            yield from self.named_by(node)
-        for value in (*function.attr.values(), *(attr.default_value for attr in function.signature.attr)):
-            yield from (called.name for called in functions_in(value) if called.name in self.functions)
+    def named_within(self, name: str) -> list[str]:
+        """Returns the functions that a function's body names, and those that it takes where its caller names none."""
+        if name not in self._named_within:
+            function = self.functions[name]
+            found = [called for node in function.node_def for called in self.named_by(node)]
+            for value in (*function.attr.values(), *(attr.default_value for attr in function.signature.attr)):
+                found += [called.name for called in functions_in(value) if called.name in self.functions]
+            self._named_within[name] = tuple(found)
+        return [called for called in self._named_within[name] if called in self.functions]
 
     def reachable(self, nodes: Iterable[Any] = (), roots: Iterable[str] = ()) -> dict[str, None]:
         """Finds all functions that nodes can come to run, with the gradients of these.
@@ -94,7 +98,8 @@ class FunctionLibrary:
     def only(self, names: Iterable[str]) -> FunctionLibrary:
         """Returns some of the functions, with what is known of their gradients."""
         functions = {name: self.functions[name] for name in names}
-        return FunctionLibrary(functions, {name: g for name, g in self.gradients.items() if name in functions})
+        gradients = {name: gradient for name, gradient in self.gradients.items() if name in functions}
+        return FunctionLibrary(functions, gradients, self._named_within)
 
 
 def direct_functions(value: Any) -> Iterable[Any]:

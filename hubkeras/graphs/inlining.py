@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hubkeras.errors import FormatError
 from hubkeras.graphs.call_bounds import MOST_NODES, check_calls, too_large
 from hubkeras.graphs.function_library import CALLS
-from hubkeras.graphs.op_forms import output_starts
+from hubkeras.graphs.op_forms import find_output, output_ranges
 from hubkeras.graphs.placeholders import fill_placeholders, values_for
 from hubkeras.graphs.subgraph import by_name, copy_of
 from hubkeras.graphs.tensorflow_internals import op_def
@@ -89,7 +89,7 @@ class _Call:
         if len(arguments) != len(self.data):
             raise self._misfit(f"{len(self.data)} arguments for the {len(arguments)} that it takes")
         self.arguments = dict(zip(arguments, self.data, strict=True))
-        self.starts = {n.name: output_starts(n, library.functions) for n in self.function.node_def}
+        self.ranges = {n.name: output_ranges(n, library.functions) for n in self.function.node_def}
 
     def body(self) -> list[Any]:
         """Returns the nodes of the function's body, and the one that stands for the call."""
@@ -140,16 +140,15 @@ class _Call:
 
     def _outer(self, text: str) -> str:
         """Returns what an input of a node in the body is outside of it."""
-        node, _, rest = text.removeprefix("^").partition(":")
+        node = text.removeprefix("^").partition(":")[0]
         if text.startswith("^"):
             return f"^{Ref.parse(self.arguments[node]).node}" if node in self.arguments else f"^{self._within(node)}"
         if node in self.arguments:
             return self.arguments[node]
-        argument, _, index = rest.partition(":")
-        start = self.starts.get(node, {}).get(argument) if argument else None
-        if start is None or not (index or "0").isdecimal():
+        position = find_output(text, self.ranges)
+        if position is None:
             raise self._misfit(f"input {text!r}, which nothing in it gives")
-        return str(Ref(self._within(node), start + int(index or 0)))
+        return str(Ref(self._within(node), position))
 
     def _misfit(self, received: str) -> FormatError:
         return FormatError(

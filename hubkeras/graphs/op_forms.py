@@ -12,6 +12,7 @@ from hubkeras.graphs.tensorflow_internals import op_def
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_MOST_DIGITS = 9
 _SIMPLE_ATTRIBUTES = frozenset({"type", "bool", "int", "float", "string"})
 
 
@@ -60,8 +61,24 @@ def argument_size(node: Any, argument: Any) -> int:
     return 1
 
 
-def output_starts(node: Any, functions: Mapping[str, Any]) -> dict[str, int]:
-    """Returns where each output argument of a node's op starts among the node's outputs, and under "" their number.
+def find_output(text: str, ranges: Mapping[str, Mapping[str, range]]) -> int | None:
+    """Returns which output of its node an input of a function's body is, None if there is no such output.
+
+    Args:
+        text: The input: "node:argument:number", the number within what the output argument stands for.
+        ranges: What `output_ranges` gives for the nodes of the body, by their names.
+    """
+    node, _, rest = text.partition(":")
+    argument, colon, number = rest.partition(":")
+    outputs = ranges.get(node, {}).get(argument, range(0))
+    if colon and not (number.isascii() and number.isdecimal() and len(number) <= _MOST_DIGITS):
+        return None
+    position = int(number) if colon else 0
+    return outputs[position] if position < len(outputs) else None
+
+
+def output_ranges(node: Any, functions: Mapping[str, Any]) -> dict[str, range]:
+    """Returns which of a node's outputs each output argument of its op stands for.
 
     Args:
         node: A `NodeDef`.
@@ -77,8 +94,8 @@ def output_starts(node: Any, functions: Mapping[str, Any]) -> dict[str, int]:
         if form is None:
             raise FormatError(f"Cannot read a function: op {node.op!r} of node {node.name!r} is not registered")
         arguments = form.outputs
-    starts, position = {}, 0
+    ranges, position = {}, 0
     for argument in arguments:
-        starts[argument.name] = position
-        position += argument_size(node, argument)
-    return starts | {"": position}
+        ranges[argument.name] = range(position, position + argument_size(node, argument))
+        position = ranges[argument.name].stop
+    return ranges

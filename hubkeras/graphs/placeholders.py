@@ -42,8 +42,10 @@ def fill_placeholders(attributes: MutableMapping[str, Any], values: Mapping[str,
 
 def has_placeholder(values: Iterable[Any]) -> bool:
     """Tells whether any of some attributes, or of those handed to functions, is still to be filled in."""
-    return any(
-        value.WhichOneof("value") == "placeholder"
-        or any(has_placeholder(function.attr.values()) for function in direct_functions(value))
-        for value in values
-    )
+    for value in values:
+        kind = value.WhichOneof("value")
+        if kind == "placeholder":
+            return True
+        if kind in {"func", "list"} and any(has_placeholder(f.attr.values()) for f in direct_functions(value)):
+            return True
+    return False

@@ -12,7 +12,7 @@ from hubkeras.errors import FormatError
 from hubkeras.graphs.call_bounds import check_calls
 from hubkeras.graphs.frames import FRAME_OPS, check_frames
 from hubkeras.graphs.function_library import FunctionLibrary, functions_in
-from hubkeras.graphs.op_forms import argument_size, op_form, output_starts
+from hubkeras.graphs.op_forms import argument_size, find_output, op_form, output_ranges
 from hubkeras.graphs.placeholders import has_placeholder
 from hubkeras.savedmodel.protos import DataType, dtypes
 from hubkeras.savedmodel.refs import Ref
@@ -134,28 +134,28 @@ class _Checker:
             if has_placeholder(node.attr.values()):
                 self.refuse(f"{place} with an attribute of {node.name!r} that a caller would fill in, after this check")
             self._check_node(node)
-        starts = {name: output_starts(node, self.functions) for name, node in nodes.items()}
+        ranges = {name: output_ranges(node, self.functions) for name, node in nodes.items()}
         for name, node in nodes.items():
-            self._check_body_inputs(node.input, arguments, starts, f"node {name!r} of {place}")
+            self._check_body_inputs(node.input, arguments, ranges, f"node {name!r} of {place}")
         results = [
             function.ret[argument.name] for argument in function.signature.output_arg if argument.name in function.ret
         ]
         if len(results) != len(function.signature.output_arg):
             self.refuse(f"{place} that does not return all that it declares")
-        self._check_body_inputs([*results, *(f"^{t}" for t in function.control_ret.values())], arguments, starts, place)
+        self._check_body_inputs([*results, *(f"^{t}" for t in function.control_ret.values())], arguments, ranges, place)
         if any(node.op in FRAME_OPS for node in nodes.values()):
             check_frames(nodes, self.where)
 
     def _check_body_inputs(
-        self, inputs: Iterable[str], arguments: Collection[str], starts: Mapping[str, Mapping[str, int]], place: str
+        self, inputs: Iterable[str], arguments: Collection[str], ranges: Mapping[str, Mapping[str, range]], place: str
     ) -> None:
         is_control = False
         for text in inputs:
             if text.startswith("^"):
                 is_control = True
-                known = text[1:] in starts or text[1:] in arguments
+                known = text[1:] in ranges or text[1:] in arguments
             else:
-                known = not is_control and _is_in_body(text, arguments, starts)
+                known = not is_control and _is_in_body(text, arguments, ranges)
             if not known:
                 self.refuse(f"{place} with the input {text!r}, which nothing gives, or not in this place")
 
@@ -167,6 +167,8 @@ class _Checker:
         if function is not None:
             self._check_attributes(node)
             return len(function.signature.output_arg)
+        if node.op.startswith("_"):
+            self.refuse(f"node {node.name!r} of op {node.op!r}, which TensorFlow makes for itself")
         form = op_form(node.op)
         if form is None:
             self.refuse(f"node {node.name!r} of op {node.op!r}, which is not registered")
@@ -233,15 +235,9 @@ class _Checker:
         return count
 
 
-def _is_in_body(text: str, arguments: Collection[str], starts: Mapping[str, Mapping[str, int]]) -> bool:
+def _is_in_body(text: str, arguments: Collection[str], ranges: Mapping[str, Mapping[str, range]]) -> bool:
     """Tells whether a tensor exists in a function's body: an argument, or `node:output:number`."""
     node, _, rest = text.partition(":")
     if node in arguments:
         return rest in ("", "0")
-    output, colon, number = rest.partition(":")
-    number = number if colon else "0"
-    if not output or output not in starts.get(node, ()) or not (number.isascii() and number.isdecimal()):
-        return False
-    sizes = sorted(starts[node].values())
-    start = starts[node][output]
-    return start + int(number) < next((other for other in sizes if other > start), start)
+    return find_output(text, ranges) is not None

@@ -134,7 +134,9 @@ class TestFunctions:
         handed = node("sum", "PartitionedCall", "x", f=func("g", T=AttrValue(placeholder="T")))
         refused("after this check", functions=[double("f", handed), double("g")])
 
-    @pytest.mark.parametrize("text", ["nowhere", "sum:gone:0", "sum:z:1", "x:1", "sum:z:x"])
+    @pytest.mark.parametrize(
+        "text", ["nowhere", "sum:gone:0", "sum:z:1", "x:1", "sum:z:x", "sum:z:" + "0" * 5000, "sum"]
+    )
     def test_bodies_with_inputs_that_nothing_gives(self, text):
         refused("which nothing gives", functions=[double("f", add("sum", "x", "x"), add("other", "x", text))])
 
