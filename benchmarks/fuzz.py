@@ -153,9 +153,17 @@ def attempt(step: str, action: Callable[[], Any]) -> list[dict[str, str]]:
         kind = FILE if SECRET in str(error) else RUNTIME if ran else UNNAMED
         text = f"{type(error).__name__}: {error}"[:400]
         return [{"step": step, "class": kind, "error": text, "place": place, "trace": _shortened(frames)}]
-    if SECRET in str(result):
+    if _reveals(result):
         return [{"step": step, "class": FILE, "error": "gave what is in another file", "trace": ""}]
     return []
+
+
+def _reveals(result: Any) -> bool:
+    """Tells whether a result holds the text of the file that nobody may read."""
+    values = tf.nest.flatten(result, expand_composites=True)
+    texts = [t for t in values if tf.is_tensor(t) and t.dtype == tf.string]
+    texts = [text for t in texts for text in tf.reshape(t, [-1]).numpy()]
+    return any(SECRET in str(text) for text in [*texts, *(v for v in values if isinstance(v, str))])
 
 
 def _shortened(frames: Any) -> str:
@@ -188,7 +196,7 @@ def call(module: Any, name: str, values: dict[str, Any], **mode: bool) -> dict[s
     return module(values or None, signature=name, as_dict=True, **mode)
 
 
-def gradient(module: Any, name: str, values: dict[str, Any]) -> Any:
+def gradient(module: Any, name: str, values: dict[str, Any]) -> None:
     """Differentiates the sum of all outputs."""
     flat = [t for t in tf.nest.flatten(values, expand_composites=True) if t.dtype.is_floating]
     with tf.GradientTape() as tape:
@@ -196,7 +204,8 @@ def gradient(module: Any, name: str, values: dict[str, Any]) -> Any:
         outputs = tf.nest.flatten(call(module, name, values), expand_composites=True)
         sums = [tf.reduce_sum(tf.cast(t, tf.float32)) for t in outputs if t.dtype.is_floating]
         total = tf.add_n(sums) if sums else None
-    return None if total is None else tape.gradient(total, [*flat, *module.trainable_variables])
+    if total is not None:
+        tape.gradient(total, [*flat, *module.trainable_variables])
 
 
 def _snapshot(folder: Path) -> list[tuple[str, int, int]]:
@@ -297,7 +306,10 @@ def finish(child: Child, stopped: str) -> list[int]:
         if stopped and any(f" in {name}\n" in said for name in RAN):
             stopped = USED_UP
         lines = [line for line in said.splitlines() if " F " in line or "Check failed" in line or line.startswith("F0")]
-        what = {"class": stopped or CRASH, "error": "" if stopped else f"{how}: {(lines or [''])[-1]}"}
+        what = {
+            "class": stopped or CRASH,
+            "error": "" if stopped else f"{how}: {(lines or [''])[-1].rpartition('] ')[2]}",
+        }
         child.done[child.current] = [{"step": child.step, "trace": said, **what}]
     elif os.WIFEXITED(status) and len(child.done) < len(child.indices):
         sys.exit((child.folder / "log").read_text("utf-8", "replace"))

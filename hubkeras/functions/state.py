@@ -104,8 +104,9 @@ def replica(variable: tf.Variable) -> tf.Variable:
         return variable
     parts = variable.distribute_strategy.experimental_local_results(variable)  # pyright: ignore[reportAttributeAccessIssue]
     context = tf.distribute.get_replica_context()
+    number = None if context is None else tf.get_static_value(context.replica_id_in_sync_group)
     # Replicas are numbered through all workers, and each worker has as many of them.
-    return parts[context.replica_id_in_sync_group % len(parts) if context is not None else 0]
+    return parts[0 if number is None else int(number) % len(parts)]
 
 
 def is_distributed(variable: tf.Variable) -> bool:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.graphs.pruning import PLACEHOLDERS
 from hubkeras.graphs.subgraph import copy_of
 from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.savedmodel.pruning import PLACEHOLDERS
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf.message import DecodeError
-from tensorflow.core.framework import node_def_pb2, types_pb2
-from tensorflow.core.protobuf import control_flow_pb2
 
 from hubkeras.errors import FormatError
+from hubkeras.savedmodel.protos import ControlFlowContextDef, NodeDef, dtypes
+from hubkeras.savedmodel.pruning import PLACEHOLDERS, prune
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ContextTree:
         for collection, kind in _COLLECTIONS.items():
             if collection in meta_graph.collection_def:
                 for value in meta_graph.collection_def[collection].bytes_list.value:
-                    root = control_flow_pb2.ControlFlowContextDef()
+                    root = ControlFlowContextDef()
                     try:
                         getattr(root, kind).ParseFromString(value)
                     except DecodeError as error:
@@ -122,6 +122,29 @@ class ContextTree:
         return [c for c in reversed(best) if _is_cond(c)]
 
 
+def with_pivots(
+    nodes: dict[str, Any], whole: Mapping[str, Any], contexts: ContextTree, feeds: Collection[str]
+) -> dict[str, Any]:
+    """Adds to some nodes those that their control flow contexts hang on, and what these need.
+
+    Args:
+        nodes: NodeDefs by name.
+        whole: All nodes of their graph.
+        contexts: The contexts of their graph.
+        feeds: Full names of the tensors that are fed.
+    """
+    pivots: set[str] = set()
+    while contexts.roots:
+        more = contexts.pivots(set(nodes)) - nodes.keys()
+        more = {p for p in more if p in whole and whole[p].op not in PLACEHOLDERS}
+        if not more:
+            break
+        pivots |= more
+        names = [*(f"^{n}" for n in nodes), *(f"^{p}" for p in pivots)]
+        nodes = {node.name: node for node in prune(whole, names, feeds).nodes}
+    return nodes
+
+
 def own(wrapper: Any) -> Any:
     """Returns the CondContextDef or WhileContextDef in a ControlFlowContextDef."""
     kind = wrapper.WhichOneof("ctxt")
@@ -131,7 +154,7 @@ def own(wrapper: Any) -> Any:
 
 
 def _copy(root: Any) -> Any:
-    copy = control_flow_pb2.ControlFlowContextDef()
+    copy = ControlFlowContextDef()
     copy.CopyFrom(root)
     return copy
 
@@ -194,6 +217,6 @@ def _guard(target: str, graph: Subgraph, made: dict[str, Any]) -> str:
 
 
 def _add_bool(made: dict[str, Any], name: str, op: str, *inputs: str) -> Any:
-    node = made[name] = node_def_pb2.NodeDef(name=name, op=op, input=inputs)
-    node.attr["T"].type = types_pb2.DT_BOOL
+    node = made[name] = NodeDef(name=name, op=op, input=inputs)
+    node.attr["T"].type = dtypes.DT_BOOL
     return node

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 from hubkeras.errors import FormatError, MissingOpError
 from hubkeras.graphs.common_subexpressions import merge_common_subexpressions
 from hubkeras.graphs.consumers import consumers_of
-from hubkeras.graphs.control_flow import ContextTree, guard_targets
+from hubkeras.graphs.control_flow import ContextTree, guard_targets, with_pivots
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.gc_pause import paused_collection
 from hubkeras.graphs.inlining import inline_calls
 from hubkeras.graphs.lost_gradients import mark_lost_gradients
 from hubkeras.graphs.op_packages import how_to_register
-from hubkeras.graphs.pruning import PLACEHOLDERS, prune, with_pivots
 from hubkeras.graphs.row_gathers import gather_rows_from_variables
 from hubkeras.graphs.specialization import specialize_functions
 from hubkeras.graphs.state_arguments import take_state_out
 from hubkeras.graphs.state_nodes import is_state
 from hubkeras.graphs.subgraph import Subgraph
 from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.savedmodel.pruning import PLACEHOLDERS, prune
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:

@@ -3,17 +3,18 @@
 It goes by the same tables as the gate, over what can run: the signatures, update ops, regularization losses, table
 initializers and initial values, through all functions that they call. The saver of a SavedModel is not looked at, since
 nobody runs it. Safety does not rest on this look: it judges a graph as it stands in the file, the gate what runs.
+A TF2 SavedModel is not looked at: all of it passes the gate when it is loaded.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from hubkeras.graphs.control_flow import ContextTree
+from hubkeras.graphs.control_flow import ContextTree, with_pivots
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.gate import find_forbidden, refuse
-from hubkeras.graphs.pruning import prune, with_pivots
 from hubkeras.savedmodel.collection_defs import TABLE_INITIALIZERS, node_names
+from hubkeras.savedmodel.pruning import prune
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -47,26 +48,7 @@ def look_at(description: ModuleDescription, policy: OpPolicy) -> None:
     """
     if policy.safe_mode:
         found = {str(finding): finding for variant in description.variants for finding in _find(variant, policy)}
-        for meta_graph in description.object_graphs:
-            library = FunctionLibrary.of(meta_graph.graph_def.library)
-            roots = dict(_object_roots(meta_graph))
-            reached = library.only(library.reachable(roots=roots))
-            found |= {str(finding): finding for finding in find_forbidden((), reached, policy, roots=roots)}
         refuse(list(found.values()), f"module {description.path}")
-
-
-def _object_roots(meta_graph: Any) -> Iterator[tuple[str, frozenset[str]]]:
-    """Yields the functions of a TF2 SavedModel's objects; their last arguments are captured objects."""
-    objects = meta_graph.object_graph_def
-    arguments = {
-        function.signature.name: [argument.name for argument in function.signature.input_arg]
-        for function in meta_graph.graph_def.library.function
-    }
-    for name, function in objects.concrete_functions.items():
-        captured = list(function.bound_inputs)
-        names = arguments.get(name, [])[-len(captured) :] if captured else []
-        kinds = [objects.nodes[i].WhichOneof("kind") if 0 <= i < len(objects.nodes) else None for i in captured]
-        yield name, frozenset(arg for arg, kind in zip(names, kinds, strict=False) if kind == "asset")
 
 
 def _find(variant: GraphVariant, policy: OpPolicy) -> list[Finding]:

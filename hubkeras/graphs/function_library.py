@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from tensorflow.core.framework import function_pb2
+from hubkeras.savedmodel.protos import FunctionDefLibrary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -35,7 +35,7 @@ class FunctionLibrary:
 
     def to_proto(self) -> Any:
         """Returns a `FunctionDefLibrary`."""
-        proto = function_pb2.FunctionDefLibrary(function=self.functions.values())
+        proto = FunctionDefLibrary(function=self.functions.values())
         for name, gradient in self.gradients.items():
             proto.gradient.add(function_name=name, gradient_func=gradient)
         return proto

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from hubkeras.errors import UnsupportedError
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.inlining import inline_calls
-from hubkeras.graphs.pruning import prune
 from hubkeras.graphs.residuals import cannot_repeat, take_rows
 from hubkeras.graphs.specialization import drop_private_attributes, specialize_functions
 from hubkeras.graphs.subgraph import STATE, by_name, copy_of
+from hubkeras.savedmodel.pruning import prune
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:

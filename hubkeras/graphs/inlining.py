@@ -9,8 +9,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from tensorflow.core.framework import node_def_pb2
-
 from hubkeras.errors import FormatError
 from hubkeras.graphs.call_bounds import MOST_NODES, check_calls, too_large
 from hubkeras.graphs.function_library import CALLS
@@ -18,6 +16,7 @@ from hubkeras.graphs.op_forms import output_starts
 from hubkeras.graphs.placeholders import fill_placeholders, values_for
 from hubkeras.graphs.subgraph import by_name, copy_of
 from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.savedmodel.protos import NodeDef
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -122,7 +121,7 @@ class _Call:
         if missing:
             raise self._misfit(f"no result {missing[0]!r}")
         outputs = [self._outer(returned[a.name]) for a in signature.output_arg]
-        node = node_def_pb2.NodeDef(name=self.call.name, op="IdentityN" if outputs else "NoOp")
+        node = NodeDef(name=self.call.name, op="IdentityN" if outputs else "NoOp")
         node.input.extend(outputs + control)
         attributes = self.call.attr
         if not outputs:

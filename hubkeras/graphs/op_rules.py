@@ -12,9 +12,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tensorflow.core.framework import types_pb2
-
 from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.savedmodel.protos import DataType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -139,5 +138,6 @@ def _texts(value: Any | None) -> list[str] | None:
 
 def _dtype_name(number: int) -> str:
     """Returns a dtype's name; that of a reference is the name of what it refers to."""
-    name = types_pb2.DataType.Name(number) if number in types_pb2.DataType.values() else str(number)
+    data_type: Any = DataType
+    name = data_type.Name(number) if number in DataType.values() else str(number)
     return name.removeprefix("DT_").removesuffix("_REF").lower()

@@ -12,11 +12,11 @@ from zlib import crc32
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import node_def_pb2, types_pb2
 
 from hubkeras.errors import FormatError
 from hubkeras.graphs.subgraph import by_name, copy_of
 from hubkeras.savedmodel.graph import attribute
+from hubkeras.savedmodel.protos import NodeDef, dtypes
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ def _draw_from(node: Any, seed: str) -> None:
         node.attr["dtype"].type = node.attr["Tout"].type
         del node.attr["Tout"]
     elif node.op == "Multinomial":
-        node.attr["output_dtype"].type = node.attr["output_dtype"].type or types_pb2.DT_INT64
+        node.attr["output_dtype"].type = node.attr["output_dtype"].type or dtypes.DT_INT64
     node.op = op
     for attr in ("seed", "seed2"):
         if attr in node.attr:
             del node.attr[attr]
-    node.attr["Tseed"].type = types_pb2.DT_INT32
+    node.attr["Tseed"].type = dtypes.DT_INT32
     node.input.insert(position, seed)
 
 
@@ -172,9 +172,9 @@ class _LoopCounters:
         )
 
     def _constant(self, name: str, value: Any, control: list[str], owner: str) -> str:
-        node = node_def_pb2.NodeDef(name=name, op="Const")
+        node = NodeDef(name=name, op="Const")
         node.input.extend(control)
-        node.attr["dtype"].type = types_pb2.DT_INT32
+        node.attr["dtype"].type = dtypes.DT_INT32
         node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value))
         self.made.append(node)
         if owner:
@@ -182,8 +182,8 @@ class _LoopCounters:
         return name
 
     def _add(self, name: str, op: str, inputs: list[str], owner: str) -> Any:
-        node = node_def_pb2.NodeDef(name=name, op=op, input=inputs)
-        node.attr["T"].type = types_pb2.DT_INT32
+        node = NodeDef(name=name, op=op, input=inputs)
+        node.attr["T"].type = dtypes.DT_INT32
         self.made.append(node)
         self.owners[name] = owner
         return node

@@ -17,10 +17,10 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
-from tensorflow.core.framework import node_def_pb2, types_pb2
 
 from hubkeras.graphs.subgraph import STATE, by_name, copy_of
 from hubkeras.graphs.tensorflow_internals import never_differentiable, op_def
+from hubkeras.savedmodel.protos import NodeDef, dtypes
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _GATHERS = frozenset({"ResourceGather", "ResourceGatherNd"})
 _REPEATABLE = ("ReadVariableOp", "Resource", "Assign", "Var", "TensorArray", "Stack", "Assert", "Print")
 _REPEATABLE += ("LookupTableFind", "LookupTableSize", "If", "While", "Case", "Placeholder")
 _REPEATABLE += ("PartitionedCall", "StatefulPartitionedCall", "SymbolicGradient")
-_CANNOT_KEEP = frozenset({types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT})
+_CANNOT_KEEP = frozenset({dtypes.DT_RESOURCE, dtypes.DT_VARIANT})
 
 
 class Residuals(NamedTuple):
@@ -123,7 +123,7 @@ def _rows_gradient(op: tf.Operation, kept: Any, gathered: Any) -> list[Any]:
 
 def _rows(gather: Any, source: str) -> Any:
     """Makes the node that gives out the rows that were kept, with the gradient of those that `gather` gives."""
-    node = node_def_pb2.NodeDef(name=f"{gather.name}/_kept", op="IdentityN", input=[source, gather.name])
+    node = NodeDef(name=f"{gather.name}/_kept", op="IdentityN", input=[source, gather.name])
     node.attr["T"].list.type.extend([gather.attr["dtype"].type] * 2)
     node.attr["_gradient_op_type"].s = _GRADIENT.encode()
     return node

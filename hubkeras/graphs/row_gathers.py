@@ -12,10 +12,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
-from tensorflow.core.framework import node_def_pb2, types_pb2
 
 from hubkeras.graphs.consumers import consumers_of
 from hubkeras.graphs.state_nodes import VARIABLES
+from hubkeras.savedmodel.protos import NodeDef, dtypes
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _GATHERS = frozenset({"Gather", "GatherV2"})
 _READS = frozenset({"Identity", "ReadVariableOp"})
-_FLOATS = frozenset({types_pb2.DT_FLOAT, types_pb2.DT_DOUBLE, types_pb2.DT_HALF, types_pb2.DT_BFLOAT16})
+_FLOATS = frozenset({dtypes.DT_FLOAT, dtypes.DT_DOUBLE, dtypes.DT_HALF, dtypes.DT_BFLOAT16})
 
 
 def gather_rows_from_variables(graph: Subgraph) -> Subgraph:
@@ -82,7 +82,7 @@ def _is_lookup(node: Any, source: str, index: Mapping[str, Any]) -> bool:
 
 
 def _from_variable(gather: Any, variable: str) -> Any:
-    node = node_def_pb2.NodeDef(name=gather.name, op="ResourceGather", input=[variable, gather.input[1]])
+    node = NodeDef(name=gather.name, op="ResourceGather", input=[variable, gather.input[1]])
     node.attr["dtype"].type = gather.attr["Tparams"].type
     node.attr["Tindices"].type = gather.attr["Tindices"].type
     return node

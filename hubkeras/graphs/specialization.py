@@ -11,11 +11,10 @@ import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from tensorflow.core.framework import function_pb2
-
 from hubkeras.graphs.call_bounds import DEEPEST_CALLS, MOST_NODES, too_large
 from hubkeras.graphs.function_library import FunctionLibrary, direct_functions
 from hubkeras.graphs.placeholders import fill_placeholders, values_for
+from hubkeras.savedmodel.protos import FunctionDef
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -120,7 +119,7 @@ class _Copies:
 
 def _filled_in(source: Any, name: str, values: Mapping[str, Any]) -> Any:
     """Returns a function with its attributes filled in, and without what ties it to where it was written."""
-    function = function_pb2.FunctionDef()
+    function = FunctionDef()
     function.CopyFrom(source)
     signature = function.signature
     signature.name = name

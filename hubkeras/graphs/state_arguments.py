@@ -13,13 +13,12 @@ import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tensorflow.core.framework import node_def_pb2, types_pb2
-
 from hubkeras.errors import UnsupportedError
-from hubkeras.graphs.pruning import PLACEHOLDERS
 from hubkeras.graphs.specialization import drop_private_attributes
 from hubkeras.graphs.state_nodes import VARIABLES, gives_reference, is_state
 from hubkeras.graphs.subgraph import INPUT, STATE, by_name, copy_of
+from hubkeras.savedmodel.protos import NodeDef, dtypes
+from hubkeras.savedmodel.pruning import PLACEHOLDERS
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -177,7 +176,7 @@ class _Rewriter:
             control = [*control, f"^{handle.after}"]
         if node.op in _PASS:
             new.op = _PASS[node.op]
-            new.attr["T"].type = types_pb2.DT_RESOURCE
+            new.attr["T"].type = dtypes.DT_RESOURCE
             inputs = [h.tensor if (h := self.handles.get(Ref.parse(i).tensor)) else self._input(i) for i in data]
             self._add(new, inputs, control)
             return
@@ -219,7 +218,7 @@ class _Rewriter:
         return result
 
     def _read(self, handle: _Handle, name: str, owner: str, control: list[str]) -> str:
-        node = node_def_pb2.NodeDef(name=name)
+        node = NodeDef(name=name)
         _become_read(node, handle.dtype)
         if name != owner:
             self.owners[name] = owner

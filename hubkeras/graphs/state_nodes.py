@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from tensorflow.core.framework import types_pb2
-
 from hubkeras.graphs.tensorflow_internals import op_def
 from hubkeras.savedmodel.graph import VARIABLE_OPS as VARIABLES
+from hubkeras.savedmodel.protos import dtypes
 
 
 def is_state(node: Any) -> bool:
@@ -22,7 +21,7 @@ def is_state(node: Any) -> bool:
 def _makes_resource(op: str) -> bool:
     definition: Any = op_def(op)
     makes_one = definition.is_stateful and not definition.input_arg and len(definition.output_arg) == 1
-    return makes_one and (definition.output_arg[0].type == types_pb2.DT_RESOURCE or definition.output_arg[0].is_ref)
+    return makes_one and (definition.output_arg[0].type == dtypes.DT_RESOURCE or definition.output_arg[0].is_ref)
 
 
 def gives_reference(op: str) -> bool:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tensorflow.core.framework import types_pb2
-
 from hubkeras.errors import FormatError
 from hubkeras.graphs.call_bounds import check_calls
 from hubkeras.graphs.frames import FRAME_OPS, check_frames
 from hubkeras.graphs.function_library import FunctionLibrary, functions_in
 from hubkeras.graphs.op_forms import argument_size, op_form, output_starts
 from hubkeras.graphs.placeholders import has_placeholder
+from hubkeras.savedmodel.protos import DataType, dtypes
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -26,9 +25,9 @@ _MOST_DIMENSIONS = 254
 _MOST_ELEMENTS = 1 << 40
 _MOST_CONSTANT_BYTES = 1 << 30
 """Of all constants that are stored as one value for many elements; what is stored in full is as large as the file."""
-_DATA_TYPES = frozenset(types_pb2.DataType.values())
-_ELEMENT_BYTES = {types_pb2.DT_DOUBLE: 8, types_pb2.DT_INT64: 8, types_pb2.DT_UINT64: 8, types_pb2.DT_COMPLEX64: 8}
-_ELEMENT_BYTES |= {types_pb2.DT_COMPLEX128: 16, types_pb2.DT_STRING: 24}
+_DATA_TYPES = frozenset(DataType.values())
+_ELEMENT_BYTES = {dtypes.DT_DOUBLE: 8, dtypes.DT_INT64: 8, dtypes.DT_UINT64: 8, dtypes.DT_COMPLEX64: 8}
+_ELEMENT_BYTES |= {dtypes.DT_COMPLEX128: 16, dtypes.DT_STRING: 24}
 
 
 def check_structure(graph_def: Any, given: Collection[str], where: str) -> None:
@@ -211,7 +210,7 @@ class _Checker:
         declared = node.attr["dtype"].type if key == "value" and "dtype" in node.attr else tensor.dtype
         if tensor.dtype != declared or not tensor.dtype or tensor.dtype not in _DATA_TYPES:
             self.refuse(f"constant {node.name!r} of dtype {declared} with a value of dtype {tensor.dtype}")
-        if tensor.dtype in (types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT):
+        if tensor.dtype in (dtypes.DT_RESOURCE, dtypes.DT_VARIANT):
             self.refuse(f"constant {node.name!r} that holds a resource or a variant")
         if any(dim.size < 0 for dim in tensor.tensor_shape.dim) or tensor.tensor_shape.unknown_rank:
             self.refuse(f"constant {node.name!r} of unknown shape")

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tensorflow.core.framework import graph_pb2, node_def_pb2
-
 from hubkeras.errors import FormatError
 from hubkeras.graphs.control_flow import CONTROL_FLOW, ContextTree
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.op_policy import OpPolicy
+from hubkeras.savedmodel.protos import GraphDef, NodeDef
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -56,7 +55,7 @@ class Subgraph:
     @cached_property
     def graph_def(self) -> Any:
         """The `GraphDef`, with the functions."""
-        graph_def = graph_pb2.GraphDef(versions=self.versions, library=self.library.to_proto())
+        graph_def = GraphDef(versions=self.versions, library=self.library.to_proto())
         graph_def.node.extend(self.nodes.values())
         return graph_def
 
@@ -95,6 +94,6 @@ def by_name(nodes: Collection[Any]) -> dict[str, Any]:
 
 def copy_of(node: Any) -> Any:
     """Returns a copy of a NodeDef."""
-    copy = node_def_pb2.NodeDef()
+    copy = NodeDef()
     copy.CopyFrom(node)
     return copy

@@ -14,10 +14,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
-from tensorflow.core.framework import op_def_pb2
-from tensorflow.core.protobuf import struct_pb2
 
 from hubkeras.errors import UnsupportedError
+from hubkeras.savedmodel.protos import OpList, StructuredValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -97,7 +96,7 @@ def registered_ops() -> list[Any]:
         _private("client.pywrap_tf_session.TF_GetBuffer"),
         _private("client.pywrap_tf_session.TF_GetAllOpList"),
     )
-    return list(op_def_pb2.OpList.FromString(read(listed())).op)
+    return list(OpList.FromString(read(listed())).op)
 
 
 def copy_handle_data(source: tf.Tensor, target: tf.Tensor) -> None:
@@ -186,7 +185,7 @@ def _forget_function(name: str) -> None:
 
 def decode_type_spec(serialized: bytes) -> tf.TypeSpec:
     """Returns the type specification that a `TypeSpecProto` holds."""
-    proto = struct_pb2.StructuredValue()
+    proto = StructuredValue()
     proto.type_spec_value.ParseFromString(serialized)
     return _private("saved_model.nested_structure_coder.decode_proto")(proto)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from hubkeras import config
 from hubkeras.errors import ArchiveError
-from hubkeras.handles.archive_members import FileDigest, Target
-from hubkeras.handles.inflate import BZIP2, GZIP, XZ, inflated
+from hubkeras.handles.archive_members import ExtractionDirectory, FileDigest
+from hubkeras.handles.gzip_stream import GZIP_MAGIC, gunzip
 from hubkeras.handles.tar_reader import read_tar
 from hubkeras.handles.zip_reader import read_zip
 
@@ -22,6 +22,7 @@ SUFFIXES = (".tar.gz", ".tgz", ".tar", ".zip")
 
 GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
 
+_REFUSED = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstandard"}
 _ZIP = (b"PK\3\4", b"PK\5\6")
 _MAC_LITTER = {"__MACOSX", ".DS_Store"}
 _TAR_MAGIC = slice(257, 262)
@@ -30,7 +31,7 @@ _TAR_MAGIC = slice(257, 262)
 def extract(chunks: Iterator[bytes], directory: Path) -> dict[str, FileDigest]:
     """Unpacks an archive into a directory, reading it once from front to back.
 
-    A tar archive (plain, or packed with gzip, bzip2 or xz) is written while it is read. A zip archive has its
+    A tar archive (plain, or packed with gzip) is written while it is read. A zip archive has its
     directory at its end, so it is kept beside `directory` until it is complete.
 
     Args:
@@ -44,15 +45,11 @@ def extract(chunks: Iterator[bytes], directory: Path) -> dict[str, FileDigest]:
         ArchiveError: If the bytes are no archive, are cut or damaged, or hold anything but regular files and
             directories within the limits of the environment. What was written until then stays in `directory`.
 
-    Example:
-        >>> with open("module.tar.gz", "rb") as file:  # doctest: +SKIP
-        ...     extract(iter(lambda: file.read(1 << 20), b""), Path("module"))
-
     It does not look at what a module needs, and keeps neither modes nor owners nor times.
     """
     head, chunks = peek(chunk for chunk in chunks if chunk)
     limits = config.archive_limits()
-    target = Target(directory, limits)
+    target = ExtractionDirectory(directory, limits)
     if head.startswith(_ZIP):
         with tempfile.TemporaryFile(dir=directory.parent) as file:
             for chunk in chunks:
@@ -60,8 +57,9 @@ def extract(chunks: Iterator[bytes], directory: Path) -> dict[str, FileDigest]:
             for member in read_zip(file, limits):
                 target.add(member)
     else:
-        _check_magic(head)
-        for member in read_tar(inflated(chunks, head, limits.ratio)):
+        _check_is_tar(head)
+        unpacked = gunzip(chunks, limits.ratio) if head.startswith(GZIP_MAGIC) else chunks
+        for member in read_tar(unpacked):
             target.add(member)
     if not target.files:
         raise ArchiveError("The archive is empty", expected="a module", received="no file")
@@ -70,10 +68,6 @@ def extract(chunks: Iterator[bytes], directory: Path) -> dict[str, FileDigest]:
 
 def module_root(directory: Path, files: dict[str, FileDigest]) -> tuple[Path, dict[str, FileDigest]]:
     """Returns where the module lies in an unpacked archive, and its files: at the top or in the one folder there.
-
-    Args:
-        directory: Where the archive was unpacked.
-        files: Its files, as `extract` returns them.
 
     Raises:
         ArchiveError: If no SavedModel lies at either place.
@@ -105,16 +99,18 @@ def peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
 
 def looks_like_archive(head: bytes) -> bool:
     """Tells from its first bytes (257 or more) whether something may be an archive of a known format."""
-    return head.startswith((GZIP, BZIP2, XZ, *_ZIP)) or head[_TAR_MAGIC] == b"ustar" or _is_old_tar(head)
+    return head.startswith((GZIP_MAGIC, *_ZIP, *_REFUSED)) or head[_TAR_MAGIC] == b"ustar" or _is_old_tar(head)
 
 
-def _check_magic(head: bytes) -> None:
-    if looks_like_archive(head):
+def _check_is_tar(head: bytes) -> None:
+    packing = next((name for magic, name in _REFUSED.items() if head.startswith(magic)), "")
+    if looks_like_archive(head) and not packing:
         return
     raise ArchiveError(
-        "This is no archive",
-        expected="a tar archive (plain, gzip, bzip2 or xz) or a zip archive",
+        f"The archive is packed with {packing}" if packing else "This is no archive",
+        expected="a tar archive (plain or packed with gzip) or a zip archive",
         received=f"bytes that begin with {head[:80]!r}" if head else "nothing",
+        fix="Pack the module's directory anew: tar -czf module.tar.gz -C directory ." if packing else "",
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 import unicodedata
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from hubkeras.errors import ArchiveError
 
@@ -43,17 +43,8 @@ class FileDigest:
 
 
 @dataclass
-class Target:
+class ExtractionDirectory:
     r"""A directory into which members are written, and nowhere else.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> from hubkeras.config import archive_limits
-        >>> target = Target(Path(tempfile.mkdtemp()), archive_limits())
-        >>> target.add(Member("assets/words.txt", False, 5, [b"a", b"b c\n"]))
-        >>> target.files["assets/words.txt"].size
-        5
 
     It keeps no modes, owners or times, and follows no links: everything in the directory was made by itself.
     """
@@ -77,7 +68,7 @@ class Target:
         if not parts:
             if member.is_directory:
                 return
-            raise refused(member.name, "a file with an empty name")
+            raise member_refused(member.name, "a file with an empty name")
         if MARKER in map(_folded, parts):
             return  # a marker that an archive brings along would vouch for the archive itself
         self._claim(member, parts)
@@ -86,7 +77,7 @@ class Target:
             path.mkdir(parents=True, exist_ok=True)
             return
         if member.size < 0:
-            raise refused(member.name, "a negative size")
+            raise member_refused(member.name, "a negative size")
         path.parent.mkdir(parents=True, exist_ok=True)
         self.files["/".join(parts)] = self._write(path, member)
 
@@ -94,7 +85,7 @@ class Target:
         # A member "a/b/c/d" makes three folders that the archive never lists: 3 KB of names are enough for 50,000 of
         # them. So the places on disk are counted as well as the members.
         if max(self._members, len(self._taken)) > self.limits.members:
-            raise too_much("members", self.limits.members, "HUBKERAS_MAX_ARCHIVE_MEMBERS")
+            raise limit_exceeded("members", self.limits.members, "HUBKERAS_MAX_ARCHIVE_MEMBERS")
 
     def _claim(self, member: Member, parts: tuple[str, ...]) -> None:
         """Refuses two members in one place, also where the disk does not tell upper from lower case."""
@@ -103,19 +94,19 @@ class Target:
             is_directory = member.is_directory or depth < len(parts)
             known = self._taken.setdefault(_folded(name), (name, is_directory, self._members))
             if known[2] != self._members and not (known[:2] == (name, True) and is_directory):
-                raise refused(member.name, f"a second member in the place of {known[0]!r}")
+                raise member_refused(member.name, f"a second member in the place of {known[0]!r}")
         self._check_count()
 
     def _write(self, path: Path, member: Member) -> FileDigest:
         digest = hashlib.sha256()
         size = 0
-        with path.open("xb", buffering=0) as file:
+        with path.open("xb") as file:
             for chunk in member.content:
                 size += len(chunk)
                 self._bytes += len(chunk)
                 if self._bytes > self.limits.total_bytes:
-                    raise too_much("bytes", self.limits.total_bytes, "HUBKERAS_MAX_ARCHIVE_BYTES")
-                _write_all(file, chunk)
+                    raise limit_exceeded("bytes", self.limits.total_bytes, "HUBKERAS_MAX_ARCHIVE_BYTES")
+                file.write(chunk)
                 digest.update(chunk)
         if size != member.size:
             raise ArchiveError(f"{member.name!r} is cut", expected=f"{member.size} bytes", received=f"{size} bytes")
@@ -125,28 +116,20 @@ class Target:
 def safe_parts(name: str, longest: int) -> tuple[str, ...]:
     """Splits a member's name into the components of a path below the target.
 
-    Args:
-        name: As it stands in the archive.
-        longest: Characters that it may have.
-
     Returns:
         The components; empty for the target itself (`./`).
 
     Raises:
         ArchiveError: If the name could mean a place outside the target, on any operating system.
-
-    Example:
-        >>> safe_parts("./variables/variables.index", 100)
-        ('variables', 'variables.index')
     """
     if len(name) > longest:
-        raise refused(name[:60] + "...", f"a path longer than {longest} characters (HUBKERAS_MAX_ARCHIVE_PATH)")
+        raise member_refused(name[:60] + "...", f"a path longer than {longest} characters (HUBKERAS_MAX_ARCHIVE_PATH)")
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
-        raise refused(name, "a NUL or another control character in its name")
+        raise member_refused(name, "a NUL or another control character in its name")
     if any("\ud800" <= letter <= "\udfff" for letter in name):
-        raise refused(name, "a name that is not UTF-8")
+        raise member_refused(name, "a name that is not UTF-8")
     if name.startswith(("/", "\\")) or _DRIVE.match(name):
-        raise refused(name, "an absolute path")
+        raise member_refused(name, "an absolute path")
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
     for part in parts:
         _check_component(name, part)
@@ -155,16 +138,16 @@ def safe_parts(name: str, longest: int) -> tuple[str, ...]:
 
 def _check_component(name: str, part: str) -> None:
     if part == "..":
-        raise refused(name, "a path that leads out of the archive")
+        raise member_refused(name, "a path that leads out of the archive")
     if "\\" in part or _DRIVE.match(part):
-        raise refused(name, "a back-slash or a drive letter in its name")
+        raise member_refused(name, "a back-slash or a drive letter in its name")
     if _WINDOWS_DEVICE.match(part) or part.endswith((" ", ".")):
-        raise refused(name, "a name that Windows reserves")
+        raise member_refused(name, "a name that Windows reserves")
     if len(part.encode()) > _LONGEST_COMPONENT:
-        raise refused(name, f"a component longer than {_LONGEST_COMPONENT} bytes")
+        raise member_refused(name, f"a component longer than {_LONGEST_COMPONENT} bytes")
 
 
-def refused(name: str, what: str) -> ArchiveError:
+def member_refused(name: str, what: str) -> ArchiveError:
     """Makes the error for a member that is not written."""
     return ArchiveError(
         f"The archive holds {name!r}, which is refused",
@@ -174,7 +157,7 @@ def refused(name: str, what: str) -> ArchiveError:
     )
 
 
-def too_much(what: str, limit: int, variable: str) -> ArchiveError:
+def limit_exceeded(what: str, limit: int, variable: str) -> ArchiveError:
     """Makes the error for an archive that goes beyond a limit."""
     return ArchiveError(
         f"The archive holds too many {what}",
@@ -185,9 +168,3 @@ def too_much(what: str, limit: int, variable: str) -> ArchiveError:
 
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def _write_all(file: IO[bytes], chunk: bytes | memoryview) -> None:
-    view = memoryview(chunk)
-    while view:
-        view = view[file.write(view) :]

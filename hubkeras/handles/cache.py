@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from hubkeras import config
 from hubkeras.errors import CacheError, HandleError
-from hubkeras.handles.cache_entries import Entry, delete, describe_failure, find, target
-from hubkeras.handles.completeness import Marker, digests, what_is_missing
-from hubkeras.handles.fetching import kept_remotely
-from hubkeras.handles.handle import shown
+from hubkeras.handles.cache_entries import Entry, delete, disk_errors, link_target
+from hubkeras.handles.completeness import Marker, digest_files, what_is_missing
+from hubkeras.handles.handle import redacted
+from hubkeras.handles.locking import temporary_directory
 from hubkeras.handles.parse import parse_handle
 from hubkeras.handles.pins import SHA256, read_pin, sha256_of_files, write_pin
-from hubkeras.handles.staging import work_directory
+from hubkeras.handles.resolver import find_cached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,7 +118,7 @@ def remove_cached(handle: str | os.PathLike[str]) -> int:
     freed = 0
     for entry in _known(root, handle):
         module = _module(entry)
-        with work_directory(entry) as work, describe_failure(root):
+        with temporary_directory(entry) as work, disk_errors(root):
             for alias in module.aliases:
                 (root / alias).unlink(missing_ok=True)
             entry.directory.rename(work / "removed")
@@ -150,10 +150,13 @@ def pin(handle: str | os.PathLike[str], sha256: str | None = None) -> str:
     archive is fetched: where the module is in the cache already, pin the sha256 of its files, or remove it first.
     """
     parsed = _cached_handle(handle)
-    value = sha256.strip().lower() if sha256 is not None else sha256_of_files(_place(parsed))
+    place = "" if sha256 is not None else parsed.directory_in_place() or find_cached(parsed)[0]
+    if place is None:
+        raise _not_in_the_cache(parsed.text)
+    value = sha256_of_files(place) if sha256 is None else sha256.strip().lower()
     if not SHA256.match(value):
         raise HandleError(
-            f"Cannot pin {shown(os.fspath(handle))!r}",
+            f"Cannot pin {redacted(os.fspath(handle))!r}",
             expected="a sha256 of 64 hexadecimal digits",
             received=repr(sha256),
         )
@@ -174,7 +177,7 @@ def unpin(handle: str | os.PathLike[str]) -> None:
         >>> unpin("https://tfhub.dev/google/nnlm-en-dim128/1")
     """
     root = config.local_cache_directory()
-    with describe_failure(root):
+    with disk_errors(root):
         for name in _cached_handle(handle).pin_names:
             Entry.of(root, name).pin.unlink(missing_ok=True)
 
@@ -195,20 +198,12 @@ def pinned_sha256(handle: str | os.PathLike[str]) -> str:
 
 def _cached_handle(handle: str | os.PathLike[str]) -> Handle:
     parsed = parse_handle(handle)
-    if not parsed.needs_network and parsed.exists() and parsed.in_place():
+    if not parsed.needs_network and parsed.exists() and parsed.directory_in_place():
         raise HandleError(
-            f"{shown(parsed.text)} is used where it lies, not from the cache",
+            f"{redacted(parsed.text)} is used where it lies, not from the cache",
             expected="the path of an archive or a remote handle",
         )
     return parsed
-
-
-def _place(handle: Handle) -> str | Path:
-    """Returns where `resolve` would take a module from without fetching it."""
-    place = handle.in_place() or kept_remotely(handle) or find(config.local_cache_directory(), handle.names)[0]
-    if place is None:
-        raise _not_in_the_cache(handle.text)
-    return place
 
 
 def _known(root: Path, handle: str | os.PathLike[str]) -> list[Entry]:
@@ -218,9 +213,9 @@ def _known(root: Path, handle: str | os.PathLike[str]) -> list[Entry]:
     entries = [Entry(root, text)] if is_name else [Entry.of(root, name) for name in _cached_handle(handle).names]
     found = {entry.name: entry for entry in entries if os.path.lexists(entry.directory)}
     for entry in list(found.values()):
-        if entry.directory.is_symlink() and (kept := target(entry.directory)).parent == root:
+        if entry.directory.is_symlink() and (module := link_target(entry.directory)).parent == root:
             del found[entry.name]
-            found[kept.name] = Entry(root, kept.name)
+            found[module.name] = Entry(root, module.name)
     if not found:
         raise _not_in_the_cache(text)
     return list(found.values())
@@ -229,7 +224,7 @@ def _known(root: Path, handle: str | os.PathLike[str]) -> list[Entry]:
 def _not_in_the_cache(text: str) -> CacheError:
     root = config.local_cache_directory()
     return CacheError(
-        f"{shown(text)!r} is not in the cache {root}",
+        f"{redacted(text)!r} is not in the cache {root}",
         expected=f"one of {len(list(_entries(root)))} modules that hubkeras.cached_modules() lists",
     )
 
@@ -239,18 +234,18 @@ def _entries(root: Path) -> Iterator[Entry]:
     names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
     for name in filter(_NAME.match, names):
         path = root / name
-        if path.is_dir() and not (path.is_symlink() and target(path).parent == root):
+        if path.is_dir() and not (path.is_symlink() and link_target(path).parent == root):
             yield Entry(root, name)
 
 
 def _module(entry: Entry) -> CachedModule:
     directory = entry.directory
     marker = Marker.read(directory)
-    links = [path for path in entry.root.iterdir() if path.is_symlink() and target(path) == directory]
+    links = [path for path in entry.root.iterdir() if path.is_symlink() and link_target(path) == directory]
     is_elsewhere = directory.is_symlink()
     return CachedModule(
         name=entry.name,
-        path=target(directory),
+        path=link_target(directory),
         handle=marker.handle if marker else _described(entry),
         size=0 if is_elsewhere else sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file()),
         problem=what_is_missing(directory),
@@ -270,7 +265,7 @@ def _verified(module: CachedModule) -> CachedModule:
     marker = Marker.read(module.path)
     if module.problem or marker is None:
         return module
-    found = digests(module.path)
+    found = digest_files(module.path)
     wrong = [name for name, digest in marker.files.items() if found.get(name) != digest]
     added = sorted(found.keys() - marker.files.keys())
     problem = f"{wrong[0]} is not what was fetched" if wrong else f"{added[0]} was not fetched" if added else ""

@@ -37,12 +37,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class Entry:
-    """One folder of the cache and the files beside it. Whether it exists is another question.
-
-    Example:
-        >>> Entry.of(Path("/cache"), "https://tfhub.dev/google/elmo/2").directory.name
-        '9bb74bc86f9caffc8c47dd7b33ec4bb354d9602d'
-    """
+    """One folder of the cache and the files beside it. Whether it exists is another question."""
 
     root: Path
     name: str
@@ -73,7 +68,7 @@ class Entry:
         return self.root / f"{self.name}.hubkeras.lock"
 
 
-def find(root: Path, names: Iterable[str]) -> tuple[Path | None, str]:
+def find_complete(root: Path, names: Iterable[str]) -> tuple[Path | None, str]:
     """Looks for a complete entry under any of a module's names.
 
     Returns:
@@ -86,23 +81,18 @@ def find(root: Path, names: Iterable[str]) -> tuple[Path | None, str]:
             continue
         missing = what_is_missing(directory)
         if not missing:
-            return target(directory), ""
+            return link_target(directory), ""
         broken = f"{directory}: {missing}"
     return None, broken
 
 
-def target(path: Path) -> Path:
+def link_target(path: Path) -> Path:
     """Returns where a link of the cache leads; anything else is its own target."""
     return Path(os.path.normpath(path.parent / path.readlink())) if path.is_symlink() else path
 
 
 def publish(module: Path, entry: Entry, aside: Path) -> Path:
     """Makes a complete folder the entry, by a rename; an entry that is there and complete wins.
-
-    Args:
-        module: The new folder, on the same filesystem.
-        entry: Where it is to be.
-        aside: A folder of this process alone, for an incomplete entry that stands in the way.
 
     Raises:
         CacheError: If the rename fails.
@@ -111,6 +101,7 @@ def publish(module: Path, entry: Entry, aside: Path) -> Path:
         if not what_is_missing(entry.directory):
             return entry.directory
         try:
+            # A rename does not replace a folder that holds files, so an incomplete entry must go first.
             _clear(entry.directory, aside / f"old{attempt}")
             module.rename(entry.directory)
         except OSError as error:
@@ -132,7 +123,7 @@ def _clear(directory: Path, aside: Path) -> None:
             aside.rename(directory)
 
 
-def link(root: Path, names: Iterable[str], directory: Path) -> None:
+def link_names(root: Path, names: Iterable[str], directory: Path) -> None:
     """Lets other names of a module lead to its folder, where the filesystem and its rights allow it."""
     for name in names:
         alias = Entry.of(root, name).directory
@@ -145,7 +136,7 @@ def link(root: Path, names: Iterable[str], directory: Path) -> None:
             return
 
 
-def describe(entry: Entry, handle: str, work: Path) -> None:
+def write_descriptor(entry: Entry, handle: str, work: Path) -> None:
     """Writes the note beside an entry that says for people what it is."""
     draft = work / "descriptor.txt"
     draft.write_text(
@@ -186,7 +177,7 @@ def delete(path: Path) -> None:
 
 
 @contextmanager
-def describe_failure(root: Path) -> Iterator[None]:
+def disk_errors(root: Path) -> Iterator[None]:
     """Says what a full, failing or forbidden disk means."""
     try:
         yield

@@ -16,7 +16,7 @@ from hubkeras.handles.archive import GRAPH_FILES
 from hubkeras.handles.archive_members import MARKER, FileDigest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
 _NEEDS = {"variables": (b"VarHandleOp", b"VariableV2", b"RestoreV2"), "assets": (b"asset_filepaths",)}
@@ -76,9 +76,15 @@ def tree_sha256(files: Mapping[str, FileDigest]) -> str:
     return hashlib.sha256("".join(f"{files[name].sha256}  {name}\n" for name in names).encode()).hexdigest()
 
 
-def digests(directory: Path) -> dict[str, FileDigest]:
+def digest_files(directory: Path) -> dict[str, FileDigest]:
     """Reads all files of a directory; returns size and sha256 of each by its path."""
-    return {name: _digest(path) for name, path in _walk(directory)}
+    found: dict[str, FileDigest] = {}
+    for path in sorted(directory.rglob("*")):
+        if path.is_file() and path != directory / MARKER:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found[path.relative_to(directory).as_posix()] = FileDigest(path.stat().st_size, digest)
+    return found
 
 
 def what_is_missing(directory: Path) -> str:
@@ -127,14 +133,3 @@ def _mentions(path: Path, words: tuple[bytes, ...]) -> bool:
                 return True
             tail = piece[-overlap:]
     return False
-
-
-def _walk(directory: Path) -> Iterator[tuple[str, Path]]:
-    for path in sorted(directory.rglob("*")):
-        if path.is_file() and path != directory / MARKER:
-            yield path.relative_to(directory).as_posix(), path
-
-
-def _digest(path: Path) -> FileDigest:
-    with path.open("rb") as file:
-        return FileDigest(path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())

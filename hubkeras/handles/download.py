@@ -17,8 +17,16 @@ from hubkeras import config
 from hubkeras.config import LOGGER
 from hubkeras.errors import ArchiveError, CacheError, DownloadError
 from hubkeras.handles.archive import extract, looks_like_archive, peek
-from hubkeras.handles.handle import Fetched, shown
-from hubkeras.handles.http import TransientError, backoff, connection_errors, described, first_bytes, get, open_session
+from hubkeras.handles.handle import FetchedModule, redacted
+from hubkeras.handles.http import (
+    TransientError,
+    backoff,
+    connection_errors,
+    description,
+    first_bytes,
+    get,
+    open_session,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,17 +56,12 @@ class ChangedError(DownloadError):
 
 
 class Download:
-    """The bytes of one file, over as many connections as it takes.
-
-    Args:
-        url: Where it is.
-        meter: Told of every piece.
-    """
+    """The bytes of one file, over as many connections as it takes."""
 
     def __init__(self, url: str, meter: Meter) -> None:
         self._url = url
         self._meter = meter
-        self._sha256 = hashlib.sha256()
+        self.sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._promised: dict[str, bytes] = {}
         self._validator = ""
@@ -68,11 +71,6 @@ class Download:
         self.total: int | None = None
         self.state = "no answer"
         """Of the last response, in words."""
-
-    @property
-    def sha256(self) -> str:
-        """Of what was received."""
-        return self._sha256.hexdigest()
 
     def chunks(self) -> Iterator[bytes]:
         """Gives the bytes from first to last, going on where a connection breaks.
@@ -95,11 +93,11 @@ class Download:
                     failures = 1 if self.received - before >= _PROGRESS else failures + 1
                     if failures > config.retries():
                         raise DownloadError(
-                            f"Cannot download {shown(self._url)}",
+                            f"Cannot download {redacted(self._url)}",
                             received=f"{error.message.rstrip('.')}, after {failures} attempts",
                             fix="Look at the network and its proxies, and try again later",
                         ) from None
-                    LOGGER.info("%s: %s", shown(self._url), error)
+                    LOGGER.info("%s: %s", redacted(self._url), error)
                     time.sleep(backoff(failures))
         self._check_digests()
 
@@ -109,7 +107,7 @@ class Download:
             # If-Range has the server send the whole file where it has changed, not the rest of another one.
             headers = {"Range": f"bytes={self.received}-"} | ({"If-Range": self._validator} if self._validator else {})
         response = get(session, self._url, headers)
-        self.state = described(response)
+        self.state = description(response)
         try:
             self._check_status(response)
         except BaseException:
@@ -128,7 +126,7 @@ class Download:
             raise TransientError(f"{self.state}, perhaps a signed address that has expired")
         if status not in (200, 206):
             raise DownloadError(
-                f"Cannot download {shown(self._url)}",
+                f"Cannot download {redacted(self._url)}",
                 expected="status 200 and an archive",
                 received=f"{self.state}, beginning with {first_bytes(response)!r}",
                 fix=_ADVICE.get(status, "Look at the address in a browser"),
@@ -177,27 +175,27 @@ class Download:
                 raise TransientError(f"{self.received - left} of {self.total} bytes")
             digest.update(piece)
             left -= len(piece)
-        if digest.digest() != self._sha256.digest():
+        if digest.digest() != self.sha256.digest():
             raise self._changed()
 
     def _changed(self) -> ChangedError:
         return ChangedError(
-            f"{shown(self._url)} changed during its download", received=self.state, fix="Try again later"
+            f"{redacted(self._url)} changed during its download", received=self.state, fix="Try again later"
         )
 
     def _take(self, piece: bytes) -> None:
         self.received += len(piece)
-        self._sha256.update(piece)
+        self.sha256.update(piece)
         if "md5" in self._promised:
             self._md5.update(piece)
         self._meter.add(len(piece), self.total)
 
     def _check_digests(self) -> None:
-        found = {"md5": self._md5.digest(), "sha256": self._sha256.digest()}
+        found = {"md5": self._md5.digest(), "sha256": self.sha256.digest()}
         for kind, promised in self._promised.items():
             if found[kind] != promised:
                 raise DownloadError(
-                    f"The download of {shown(self._url)} is damaged",
+                    f"The download of {redacted(self._url)} is damaged",
                     expected=f"{kind} {promised.hex()}, as the server says",
                     received=f"{self.received} bytes with {kind} {found[kind].hex()}",
                     fix="Try again; if it stays so, the server or a proxy before it is at fault",
@@ -210,37 +208,37 @@ class HttpArchive:
 
     url: str
 
-    def fetch(self, directory: Path, meter: Meter) -> Fetched:
+    def fetch(self, directory: Path, meter: Meter) -> FetchedModule:
         """Unpacks it while it is downloaded; once more from the start where it changed under way."""
         try:
             return self._fetch(directory / "first", meter)
         except ChangedError:
             return self._fetch(directory / "second", meter)
 
-    def _fetch(self, directory: Path, meter: Meter) -> Fetched:
+    def _fetch(self, directory: Path, meter: Meter) -> FetchedModule:
         directory.mkdir()
         meter.restart()
         download = Download(self.url, meter)
         try:
-            with ahead(download.chunks()) as pieces:
+            with read_ahead(download.chunks()) as pieces:
                 head, chunks = peek(pieces)
                 self._check_page(download, head)
                 _check_room(directory, download.total)
                 files = extract(chunks, directory)
         except ArchiveError as error:
             raise ArchiveError(
-                f"The archive from {shown(self.url)} cannot be used. {error.message}",
+                f"The archive from {redacted(self.url)} cannot be used. {error.message}",
                 received=f"{download.received} bytes, {download.state}",
                 fix="Try again; if it stays so, ask whoever serves it for a whole and plain archive",
             ) from error
-        return Fetched(directory, files, download.sha256)
+        return FetchedModule(directory, files, download.sha256.hexdigest())
 
     def _check_page(self, download: Download, head: bytes) -> None:
         """Refuses a page that a server sent in place of an archive."""
         if looks_like_archive(head):
             return
         raise DownloadError(
-            f"{shown(self.url)} does not appear to be a valid module",
+            f"{redacted(self.url)} does not appear to be a valid module",
             expected="a tar or zip archive",
             received=f"{download.state}, beginning with {head[:120]!r}" if head else f"{download.state}, no bytes",
             fix="Open the address in a browser to see what the server wants",
@@ -248,7 +246,7 @@ class HttpArchive:
 
 
 @contextmanager
-def ahead(chunks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
+def read_ahead(chunks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
     """Reads chunks in a thread of its own, a few megabytes ahead of who uses them."""
     queue: Queue[bytes | BaseException] = Queue(_AHEAD)
     stopped = threading.Event()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Fetched:
+class FetchedModule:
     """A module that a source gave."""
 
     directory: Path
@@ -27,7 +27,7 @@ class Fetched:
 class Source(Protocol):
     """A place that a module can be had from."""
 
-    def fetch(self, directory: Path, meter: Meter) -> Fetched:
+    def fetch(self, directory: Path, meter: Meter) -> FetchedModule:
         """Brings the module, into the empty folder `directory` unless it keeps it in a place of its own."""
         ...
 
@@ -67,7 +67,7 @@ class Handle:
         return True
 
     @property
-    def is_kept(self) -> bool:
+    def goes_through_cache(self) -> bool:
         """Whether the cache serves it once it was fetched."""
         return True
 
@@ -75,7 +75,7 @@ class Handle:
         """Tells whether a handle that needs no network leads anywhere."""
         return False
 
-    def in_place(self) -> str | None:
+    def directory_in_place(self) -> str | None:
         """Returns the directory of a module that is used where it lies, None for one that goes through the cache."""
         return None
 
@@ -90,11 +90,11 @@ FORMS = (
 """The forms that handles have, for messages."""
 
 
-def shown(text: str) -> str:
+def redacted(text: str) -> str:
     """Returns a handle or URL as messages may show it: without user name, password, query and fragment.
 
     Example:
-        >>> shown("https://me:secret@example.org/model/1?X-Goog-Signature=abc")
+        >>> redacted("https://me:secret@example.org/model/1?X-Goog-Signature=abc")
         'https://example.org/model/1'
     """
     if "://" not in text:

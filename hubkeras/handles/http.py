@@ -14,7 +14,7 @@ from urllib3.exceptions import MaxRetryError
 
 from hubkeras import config
 from hubkeras.errors import DownloadError
-from hubkeras.handles.handle import shown
+from hubkeras.handles.handle import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -44,22 +44,20 @@ class _Retries(urllib3.Retry):
         except (urllib3.exceptions.InvalidHeader, ValueError, TypeError, OverflowError):
             return 0.0
 
-    def increment(
-        self,
-        method: str | None = None,
-        url: str | None = None,
-        response: urllib3.BaseHTTPResponse | None = None,
-        error: Exception | None = None,
-        _pool: Any = None,
-        _stacktrace: Any = None,
-    ) -> _Retries:
+    def increment(self, method: str | None = None, url: str | None = None, *rest: Any, **details: Any) -> _Retries:
+        response, error = details.get("response"), details.get("error")
         pause = self.get_retry_after(response) if response else None
         if (pause or 0.0) > _LONGEST_WAIT or _is_about_certificates(error):
-            raise MaxRetryError(_pool, url or "", error)
-        following = super().increment(method, url, response, error, _pool, _stacktrace)
+            raise MaxRetryError(details["_pool"], url or "", error)
+        following = super().increment(method, url, *rest, **details)
         if response:
             response.close()  # else urllib3 would read the whole body of the refusal before it asks again
         return following
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Hides redirects from requests, which would read their bodies whole even where it is told not to follow."""
 
 
 def open_session() -> requests.Session:
@@ -71,7 +69,7 @@ def open_session() -> requests.Session:
             total=retries, connect=min(retries, 1), status_forcelist=_BUSY, raise_on_status=False
         )
     )  # fmt: skip
-    session = requests.Session()
+    session = _Session()
     session.mount("http://", adapter)
     session.mount("https://", adapter)
     return session
@@ -88,11 +86,6 @@ def get(session: requests.Session, url: str, headers: Mapping[str, str] | None =
 
     A user name and password in the URL go to its own host alone. Proxies, `.netrc` and certificate authorities come
     from the environment, as `requests` reads it.
-
-    Args:
-        session: From `open_session`.
-        url: The address.
-        headers: More of them.
 
     Returns:
         The last response, its body still to be read; its `history` holds those that redirected to it.
@@ -115,18 +108,18 @@ def get(session: requests.Session, url: str, headers: Mapping[str, str] | None =
         history.append(response)
         url = _redirected(url, target)
     raise DownloadError(
-        f"{shown(history[0].url)} redirects more than {_MOST_REDIRECTS} times",
-        received=shown(url),
+        f"{redacted(history[0].url)} redirects more than {_MOST_REDIRECTS} times",
+        received=redacted(url),
         fix="Look at the address in a browser",
     )
 
 
-def described(response: requests.Response) -> str:
+def description(response: requests.Response) -> str:
     """Returns what messages tell of a response: its status and type, and which addresses led to it."""
     kind = response.headers.get("Content-Type", "none")
     reason = f" {response.reason}" if response.reason else ""
-    way = f" (by way of {', '.join(shown(hop.url) for hop in response.history)})" if response.history else ""
-    return f"status {response.status_code}{reason}, content type {kind} from {shown(response.url)}{way}"
+    way = f" (by way of {', '.join(redacted(hop.url) for hop in response.history)})" if response.history else ""
+    return f"status {response.status_code}{reason}, content type {kind} from {redacted(response.url)}{way}"
 
 
 def first_bytes(response: requests.Response, size: int = _SHOWN_BYTES) -> bytes:
@@ -151,8 +144,8 @@ def _check_not_busy(response: requests.Response) -> None:
     pause = retries.get_retry_after(response.raw)
     response.close()
     raise DownloadError(
-        f"Cannot download {shown(response.url)}",
-        received=f"{described(response)}, after {len(retries.history) + 1} attempts",
+        f"Cannot download {redacted(response.url)}",
+        received=f"{description(response)}, after {len(retries.history) + 1} attempts",
         fix="Try again later" + (f": the server asks for {pause:.0f} seconds" if pause else ""),
     )
 
@@ -174,17 +167,17 @@ def _send(
     except requests.RequestException as error:
         if _is_about_certificates(error):
             raise DownloadError(
-                f"Cannot trust {shown(url)}",
+                f"Cannot trust {redacted(url)}",
                 received="a certificate that no known authority signed",
                 fix="Where a proxy or a server of your own signs, name its authority's file in REQUESTS_CA_BUNDLE",
             ) from None
         raise DownloadError(
-            f"Cannot download {shown(url)}",
+            f"Cannot download {redacted(url)}",
             received=f"no answer ({_reason(error)})",
             fix="Look at the address, the network and its proxies, and try again later",
         ) from None
     except (urllib3.exceptions.HTTPError, ValueError) as error:
-        raise DownloadError(f"Cannot ask {shown(url)}", received=type(error).__name__) from None
+        raise DownloadError(f"Cannot ask {redacted(url)}", received=type(error).__name__) from None
 
 
 def _is_about_certificates(error: Exception | None) -> bool:
@@ -204,10 +197,10 @@ def _redirected(url: str, target: str) -> str:
         following, _ = _without_credentials(urljoin(url, target))
         scheme = urlsplit(following).scheme
     except ValueError as error:
-        raise DownloadError(f"{shown(url)} redirects to what is no address", received=type(error).__name__) from None
+        raise DownloadError(f"{redacted(url)} redirects to what is no address", received=type(error).__name__) from None
     if scheme not in ("http", "https") or (scheme == "http" and urlsplit(url).scheme == "https"):
         raise DownloadError(
-            f"{shown(url)} redirects to {shown(following)}, which is refused",
+            f"{redacted(url)} redirects to {redacted(following)}, which is refused",
             expected="an address as safe as the one asked",
             received=f"a redirect from https to {scheme}",
             fix="If you trust it, use that address as the handle",

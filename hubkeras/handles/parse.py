@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from hubkeras.errors import HandleError
-from hubkeras.handles.handle import FORMS, shown
-from hubkeras.handles.kaggle import KaggleHandle
-from hubkeras.handles.known_pairs import nearest
-from hubkeras.handles.paths import FilesystemHandle, LocalHandle
-from hubkeras.handles.tfhub import TfHubHandle
-from hubkeras.handles.web import WebHandle
+from hubkeras.handles.handle import FORMS, redacted
+from hubkeras.handles.kaggle_handle import KaggleHandle
+from hubkeras.handles.path_handles import FilesystemHandle, LocalHandle
+from hubkeras.handles.tfhub_handle import TfHubHandle
+from hubkeras.handles.tfhub_to_kaggle import nearest
+from hubkeras.handles.web_handle import WebHandle
 
 if TYPE_CHECKING:
     from hubkeras.handles.handle import Handle
@@ -25,15 +25,8 @@ _WITHOUT_MODELS = re.compile(r"^(?:www\.)?(?:tfhub\.dev|kaggle\.com)$")
 def parse_handle(handle: str | os.PathLike[str]) -> Handle:
     """Reads a handle of any form.
 
-    Args:
-        handle: A text, or a path (which stands for a path, whatever it looks like).
-
     Raises:
         HandleError: If it has none of the forms.
-
-    Example:
-        >>> parse_handle("google/nnlm/tensorFlow1/en-dim128/1").names[0]
-        'https://tfhub.dev/google/nnlm-en-dim128/1'
 
     It asks the disk only whether a text that could be a short Kaggle handle is a path.
     """
@@ -58,7 +51,7 @@ def _web_handle(text: str) -> WebHandle:
         host = ""
     if host and not _WITHOUT_MODELS.match(host):
         return WebHandle(text)
-    near = nearest(shown(text)) if host else ""
+    near = nearest(redacted(text)) if host else ""
     raise HandleError(
         f"{text.partition('?')[0].rpartition('@')[2]!r} is no handle",
         expected=FORMS,

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from hubkeras import config
 from hubkeras.errors import CacheError
-from hubkeras.handles.cache_entries import Entry, describe_failure
-from hubkeras.handles.completeness import digests, tree_sha256
-from hubkeras.handles.paths import remote_digests
-from hubkeras.handles.staging import work_directory
+from hubkeras.handles.cache_entries import Entry, disk_errors
+from hubkeras.handles.completeness import digest_files, tree_sha256
+from hubkeras.handles.locking import temporary_directory
+from hubkeras.handles.path_handles import digest_remote_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,7 +59,7 @@ def read_pin(handle: Handle) -> tuple[Entry, list[str]] | None:
 
 def write_pin(entry: Entry, *sha256: str) -> None:
     """Writes a pin, by a rename: who reads it at the same time sees the old one or the new one, never a part."""
-    with work_directory(entry) as work, describe_failure(entry.root):
+    with temporary_directory(entry) as work, disk_errors(entry.root):
         draft = work / "pin"
         draft.write_text("".join(f"{value}\n" for value in sha256), encoding="ascii")
         draft.replace(entry.pin)
@@ -70,11 +70,7 @@ def check_pin(
 ) -> None:
     """Refuses a module that is not the one it was pinned to.
 
-    Args:
-        handle: By which the module is asked for.
-        place: Its folder, on this machine or on another filesystem.
-        files: Its files, where they were unpacked just now and are known; else they are read.
-        archive_sha256: Of the archive from which they were unpacked just now.
+    What was unpacked just now has its files and the sha256 of its archive known; anything else is read.
 
     Raises:
         CacheError: If neither its files nor its archive have the pinned sha256.
@@ -99,4 +95,4 @@ def check_pin(
 def sha256_of_files(place: str | Path) -> str:
     """Reads a module's files; returns what `tree_sha256` makes of them."""
     text = str(place)
-    return tree_sha256(remote_digests(text) if "://" in text else digests(Path(text)))
+    return tree_sha256(digest_remote_files(text) if "://" in text else digest_files(Path(text)))

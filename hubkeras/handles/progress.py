@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,13 +48,7 @@ class Progress:
 
 
 class Meter:
-    """Counts bytes and tells a listener, not more often than it wants to know.
-
-    Args:
-        handle: What is downloaded, as it may be shown.
-        listener: Called with a `Progress`.
-        interval: Seconds between two calls.
-    """
+    """Counts bytes and tells a listener, not more often than it wants to know."""
 
     def __init__(self, handle: str, listener: Callable[[Progress], None], interval: float = _CALL_INTERVAL) -> None:
         self._handle = handle
@@ -82,27 +76,22 @@ class Meter:
 
 
 @contextmanager
-def metered(handle: str, listener: Callable[[Progress], None] | None) -> Iterator[Meter]:
+def progress_meter(handle: str, listener: Callable[[Progress], None] | None) -> Iterator[Meter]:
     """Gives a meter for one download, which ends by telling its last state.
 
-    Args:
-        handle: What is downloaded, as it may be shown.
-        listener: A program's own; without one, a terminal gets a bar, `TFHUB_DOWNLOAD_PROGRESS` gets lines, and the
-            log a line every 15 seconds.
+    Without a listener, a terminal gets a bar, `TFHUB_DOWNLOAD_PROGRESS` gets lines, and the log one every 15 seconds.
     """
-    if listener is not None:
-        meter = Meter(handle, listener)
+    with ExitStack() as stack:
+        if listener is not None:
+            meter = Meter(handle, listener)
+        elif sys.stderr is not None and sys.stderr.isatty():
+            meter = stack.enter_context(_bar(handle))
+        elif config.wants_progress():
+            meter = Meter(handle, _print_line, _LINE_INTERVAL)
+        else:
+            meter = Meter(handle, lambda progress: LOGGER.info("Downloading %s", progress), _LOG_INTERVAL)
         yield meter
-    elif sys.stderr is not None and sys.stderr.isatty():
-        with _bar(handle) as meter:
-            yield meter
-    elif config.wants_progress():
-        meter = Meter(handle, _print_line, _LINE_INTERVAL)
-        yield meter
-    else:
-        meter = Meter(handle, lambda progress: LOGGER.info("Downloading %s", progress), _LOG_INTERVAL)
-        yield meter
-    meter.tell()
+        meter.tell()
 
 
 def _print_line(progress: Progress) -> None:

@@ -1,21 +1,37 @@
-"""From a handle to a directory."""
+"""From a handle to a directory: used where it lies, found in the cache, or fetched into it once."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hubkeras import config
-from hubkeras.handles.cache_entries import find
-from hubkeras.handles.fetching import kept
+from hubkeras.config import LOGGER
+from hubkeras.errors import CacheError, DownloadError, HubKerasError, OfflineError
+from hubkeras.handles.archive import module_root
+from hubkeras.handles.cache_entries import (
+    Entry,
+    disk_errors,
+    find_complete,
+    link_names,
+    publish,
+    sync_tree,
+    write_descriptor,
+)
+from hubkeras.handles.completeness import Marker, tree_sha256
+from hubkeras.handles.handle import FetchedModule, Handle, redacted
+from hubkeras.handles.locking import download_lock, remove_stale_files, temporary_directory
 from hubkeras.handles.parse import parse_handle
+from hubkeras.handles.path_handles import find_in_remote_cache
 from hubkeras.handles.pins import check_pin
+from hubkeras.handles.progress import progress_meter
 from hubkeras.handles.registry import find_resolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from hubkeras.handles.progress import Progress
+    from hubkeras.handles.progress import Meter, Progress
 
 
 def resolve(handle: str | os.PathLike[str], *, progress: Callable[[Progress], None] | None = None) -> str:
@@ -50,9 +66,9 @@ def resolve(handle: str | os.PathLike[str], *, progress: Callable[[Progress], No
     if resolver is not None:
         return os.fspath(resolver(str(handle)))
     parsed = parse_handle(handle)
-    directory = parsed.in_place()
+    directory = parsed.directory_in_place()
     if directory is None:
-        return kept(parsed, progress)
+        return _through_cache(parsed, progress)
     check_pin(parsed, directory)
     return directory
 
@@ -80,4 +96,95 @@ def is_available(handle: str | os.PathLike[str]) -> bool:
     parsed = parse_handle(handle)
     if not parsed.needs_network:
         return parsed.exists()
-    return parsed.is_kept and find(config.local_cache_directory(), parsed.names)[0] is not None
+    return parsed.goes_through_cache and find_complete(config.local_cache_directory(), parsed.names)[0] is not None
+
+
+def find_cached(handle: Handle) -> tuple[str | None, str]:
+    """Looks a module up: in a cache directory on another filesystem, where one is set, then in that of this machine.
+
+    Returns:
+        Its folder, None if it is not there; and what is wrong with an incomplete entry (empty if there is none).
+    """
+    remote_root = config.remote_cache_directory()
+    if remote_root and not config.is_offline():
+        remote = find_in_remote_cache(remote_root, (handle.names[0], handle.text))
+        if remote is not None:
+            return remote, ""
+    found, broken = find_complete(config.local_cache_directory(), handle.names)
+    return (str(found) if found else None), broken
+
+
+def _through_cache(handle: Handle, progress: Callable[[Progress], None] | None) -> str:
+    root = config.local_cache_directory()
+    remove_stale_files(root)
+    directory, broken = find_cached(handle)
+    if directory is None:
+        _check_network(handle, root, broken)
+        directory = str(_fetch_once(handle, Entry.of(root, handle.names[0]), progress))
+    # After a download as well: where several processes fetch the module, the one that renames first decides.
+    check_pin(handle, directory)
+    if handle.text in handle.names and "://" not in directory:
+        link_names(root, (handle.text,), Path(directory))
+    return directory
+
+
+def _check_network(handle: Handle, root: Path, broken: str) -> None:
+    if not (handle.needs_network and config.is_offline()):
+        if broken:
+            LOGGER.warning("An entry of the cache is not complete and is fetched again: %s", broken)
+        return
+    raise OfflineError(
+        f"{redacted(handle.text)} is not in the cache, and HUBKERAS_OFFLINE is set",
+        expected=f"a complete entry {Entry.of(root, handle.names[0]).directory}",
+        received=broken or "no entry",
+        fix="Unset HUBKERAS_OFFLINE once to fetch it, or copy the module's directory there",
+    )
+
+
+def _fetch_once(handle: Handle, entry: Entry, progress: Callable[[Progress], None] | None) -> Path:
+    def is_done() -> bool:
+        return find_complete(entry.root, handle.names)[0] is not None
+
+    with disk_errors(entry.root), download_lock(entry, is_done):
+        found, _ = find_complete(entry.root, handle.names)
+        if found is not None:
+            return found
+        with temporary_directory(entry) as work, progress_meter(redacted(handle.text), progress) as meter:
+            fetched = _fetch_from_first_source(handle, work, meter)
+            if fetched.files is None:
+                link_names(entry.root, handle.names[:1], fetched.directory)
+                return fetched.directory
+            return _publish(handle, entry, fetched, work)
+
+
+def _publish(handle: Handle, entry: Entry, fetched: FetchedModule, work: Path) -> Path:
+    module, files = module_root(fetched.directory, fetched.files or {})
+    marker = Marker(redacted(handle.text), tree_sha256(files), fetched.archive_sha256, files)
+    check_pin(handle, module, files, fetched.archive_sha256)
+    marker.write(module)
+    sync_tree(module)
+    write_descriptor(entry, redacted(handle.text), work)
+    found = publish(module, entry, work)
+    LOGGER.info("Keeping %s in %s, sha256 %s", redacted(handle.text), found, marker.sha256)
+    return found
+
+
+def _fetch_from_first_source(handle: Handle, work: Path, meter: Meter) -> FetchedModule:
+    """Takes the first source that gives the module; where none does, the error tells of all."""
+    errors: list[HubKerasError] = []
+    for number, source in enumerate(handle.sources):
+        directory = work / str(number)
+        directory.mkdir()
+        meter.restart()
+        try:
+            return source.fetch(directory, meter)
+        except CacheError:
+            raise
+        except HubKerasError as error:
+            LOGGER.debug("A source failed: %s", error)
+            errors.append(error)
+    if len(errors) == 1 and not handle.advice:
+        raise errors[0]
+    raise DownloadError(
+        f"Cannot fetch {redacted(handle.text)}", received=" Then: ".join(map(str, errors)), fix=handle.advice
+    ) from errors[-1]

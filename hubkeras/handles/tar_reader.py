@@ -10,7 +10,7 @@ import tarfile
 from typing import TYPE_CHECKING
 
 from hubkeras.errors import ArchiveError
-from hubkeras.handles.archive_members import Member, refused
+from hubkeras.handles.archive_members import Member, member_refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,9 +61,6 @@ class _Stream:
 def read_tar(chunks: Iterator[bytes]) -> Iterator[Member]:
     """Gives the members of a tar archive in their order.
 
-    Args:
-        chunks: The archive's bytes, already unpacked. Empty chunks are not allowed.
-
     Yields:
         Members; the content of a file can be read until the next one is asked for, and is skipped otherwise.
 
@@ -81,12 +78,12 @@ def read_tar(chunks: Iterator[bytes]) -> Iterator[Member]:
         if header.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XGLTYPE):
             found += 1
             if found > _MOST_EXTENSIONS:
-                raise refused(header.name, f"more than {_MOST_EXTENSIONS} extended headers in a row")
+                raise member_refused(header.name, f"more than {_MOST_EXTENSIONS} extended headers in a row")
             extensions |= _extension(header, stream)
             continue
         yield from _member(header, extensions, stream)
         extensions, found = {}, 0
-    stream.drain()
+    stream.drain()  # the bytes behind the end mark count for the checksum of gzip and the sha256 of the archive
 
 
 def _header(block: bytes) -> tarfile.TarInfo:
@@ -97,7 +94,7 @@ def _header(block: bytes) -> tarfile.TarInfo:
             "The archive is damaged", expected="the header of a tar member", received=repr(block[:40])
         ) from error
     if header.size < 0:
-        raise refused(header.name, "a negative size")
+        raise member_refused(header.name, "a negative size")
     return header
 
 
@@ -105,12 +102,12 @@ def _member(header: tarfile.TarInfo, extensions: dict[str, str], stream: _Stream
     name = extensions.get("path", header.name)
     size = _size(name, extensions.get("size"), header.size)
     if any(key.startswith("GNU.sparse") for key in extensions):
-        raise refused(name, "a sparse file")
+        raise member_refused(name, "a sparse file")
     if header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE):
-        raise refused(name, _KINDS.get(header.type, f"an entry of the unknown type {header.type!r}"))
+        raise member_refused(name, _KINDS.get(header.type, f"an entry of the unknown type {header.type!r}"))
     is_directory = header.type == tarfile.DIRTYPE
     if is_directory and size:
-        raise refused(name, f"a directory with {size} bytes of content")
+        raise member_refused(name, f"a directory with {size} bytes of content")
     content = stream.pieces(size)
     yield Member(name, is_directory, size, content)
     for _ in content:
@@ -122,14 +119,14 @@ def _size(name: str, text: str | None, size: int) -> int:
     if text is None:
         return size
     if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise refused(name, f"the size {text[:40]!r}")
+        raise member_refused(name, f"the size {text[:40]!r}")
     return int(text)
 
 
 def _extension(header: tarfile.TarInfo, stream: _Stream) -> dict[str, str]:
     """Reads the block of an extended header: a long name, or records of key and value."""
     if header.size > _LONGEST_EXTENSION:
-        raise refused(header.name, f"an extended header of {header.size} bytes")
+        raise member_refused(header.name, f"an extended header of {header.size} bytes")
     data = stream.read(header.size)
     stream.read(-header.size % _BLOCK)
     if header.type == tarfile.GNUTYPE_LONGNAME:

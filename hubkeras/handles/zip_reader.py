@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import lzma
 import stat
 import struct
 import zipfile
@@ -12,7 +11,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from hubkeras.errors import ArchiveError
-from hubkeras.handles.archive_members import Member, refused, too_much
+from hubkeras.handles.archive_members import Member, limit_exceeded, member_refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,17 +26,13 @@ _END64_LOCATOR = 20
 _ENTRY = 46
 _ENCRYPTED = 1
 _FAILURES = (
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError, IndexError,
+    zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, IndexError,
     OverflowError, OSError, struct.error,
 )  # fmt: skip
 
 
 def read_zip(file: IO[bytes], limits: ArchiveLimits) -> Iterator[Member]:
     """Gives the members of a zip archive in the order of its directory.
-
-    Args:
-        file: The archive, seekable.
-        limits: How large its directory and what it unpacks to may be.
 
     Yields:
         Members; the content of a file can be read until the next one is asked for.
@@ -52,18 +47,21 @@ def read_zip(file: IO[bytes], limits: ArchiveLimits) -> Iterator[Member]:
             _check(info)
             unpacked += info.file_size
             if unpacked > max(_FREE, size * limits.ratio):
-                raise too_much("bytes for its size", size * limits.ratio, "HUBKERAS_MAX_ARCHIVE_RATIO")
+                raise limit_exceeded("bytes for its size", size * limits.ratio, "HUBKERAS_MAX_ARCHIVE_RATIO")
             yield Member(info.orig_filename, info.is_dir(), info.file_size, _content(archive, info))
 
 
 def _check(info: zipfile.ZipInfo) -> None:
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise refused(info.orig_filename, "a link" if kind == stat.S_IFLNK else "a device or a pipe")
+        raise member_refused(info.orig_filename, "a link" if kind == stat.S_IFLNK else "a device or a pipe")
     if info.is_dir() and info.file_size:
-        raise refused(info.orig_filename, f"a directory with {info.file_size} bytes of content")
+        raise member_refused(info.orig_filename, f"a directory with {info.file_size} bytes of content")
     if info.flag_bits & _ENCRYPTED:
-        raise refused(info.orig_filename, "an encrypted file")
+        raise member_refused(info.orig_filename, "an encrypted file")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        packing = zipfile.compressor_names.get(info.compress_type, str(info.compress_type))
+        raise member_refused(info.orig_filename, f"a file that is not stored or deflated, but packed with {packing}")
 
 
 def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
@@ -99,7 +97,7 @@ def _check_directory(file: IO[bytes], limits: ArchiveLimits) -> int:
     if at64 >= 0 and at - at64 >= _END64.size:
         members, length = _END64.unpack_from(tail, at64)[7:9]
     if members > limits.members:
-        raise too_much("members", limits.members, "HUBKERAS_MAX_ARCHIVE_MEMBERS")
+        raise limit_exceeded("members", limits.members, "HUBKERAS_MAX_ARCHIVE_MEMBERS")
     if length > limits.members * (_ENTRY + limits.path_length):
         raise ArchiveError("The archive is damaged", received=f"a directory of {length} bytes for {members} members")
     return size

@@ -20,7 +20,8 @@ from hubkeras.layers.config import MAX_DECLARED_BYTES, LayerSpec, too_many_bytes
 from hubkeras.layers.embedding import is_unpacked, unpack
 from hubkeras.layers.keras_internals import in_safe_mode, shared_objects
 from hubkeras.modules.module import Module, choose_variant
-from hubkeras.modules.tf2_objects import LoadedObject, load_tf2
+from hubkeras.modules.tf2_loader import load_tf2
+from hubkeras.modules.tf2_objects import LoadedObject
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -266,7 +267,7 @@ class ModuleBinding:
         if (description.format == "tf2") != (self.spec.format == "tf2"):
             raise _other_module(description, f"format {self.spec.format!r}", repr(description.format))
         if description.format == "tf2":
-            function = self._attach_object(description, loaded)
+            function = self._attach_object(description, policy, loaded)
         else:
             function = self._attach_module(description, policy)
         _check_infos(description, "inputs", self.spec.input_infos, function.inputs)
@@ -283,14 +284,16 @@ class ModuleBinding:
         module = Module(description, self.state, tags, train_tags, policy)
         return ModuleCallable(module, spec.signature, spec.output_key, spec.output_key is None)
 
-    def _attach_object(self, description: ModuleDescription, loaded: LoadedObject | None) -> LayerCallable:
+    def _attach_object(
+        self, description: ModuleDescription, policy: OpPolicy, loaded: LoadedObject | None
+    ) -> LayerCallable:
         """Loads a TF2 object, whose variables take the place of the declared ones."""
         spec, declared = self.spec, self._declared
         assert declared is not None
         if declared.loaded is not None:
             loaded = declared.loaded
         elif loaded is None:
-            loaded = load_tf2(description, None, self.options.load_options)
+            loaded = load_tf2(description, None, self.options.load_options, policy)
         as_dict = spec.output_key is None and spec.signature is not None
         function = ObjectCallable(loaded, spec.signature, spec.output_key, as_dict)
         found = function.by_name

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
-from tensorflow.core.protobuf import saved_model_pb2
 
 from hubkeras.errors import ExportError, ExportExistsError
 from hubkeras.functions.restoring import parts_of, slice_text
-from hubkeras.savedmodel.protos import FORMAT_V3, ModuleDef
+from hubkeras.savedmodel.protos import FORMAT_V3, ModuleDef, SavedModel
 from hubkeras.savedmodel.reader import MODULE_FILE, SAVED_MODEL_FILE
 
 if TYPE_CHECKING:
@@ -116,7 +115,7 @@ _HUB_COLLECTIONS = frozenset(
 
 def _saved_model(description: ModuleDescription) -> Any:
     """Returns the SavedModel of a module, of a plain one no more than TF1 Hub format allows."""
-    saved_model = saved_model_pb2.SavedModel()
+    saved_model = SavedModel()
     for variant in description.variants:
         meta_graph = saved_model.meta_graphs.add()
         meta_graph.CopyFrom(variant.meta_graph)

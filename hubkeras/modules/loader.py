@@ -12,7 +12,7 @@ from hubkeras.graphs.gc_pause import paused_collection
 from hubkeras.graphs.op_policy import OpPolicy
 from hubkeras.handles.resolver import resolve
 from hubkeras.modules.module import Module, choose_variant
-from hubkeras.modules.tf2_objects import load_tf2
+from hubkeras.modules.tf2_loader import load_tf2
 from hubkeras.savedmodel.reader import read_module
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def load(
         policy = OpPolicy.of(safe_mode=safe_mode, allow_ops=allow_ops)
         look_at(description, policy)
         if description.format == "tf2":
-            return load_tf2(description, tags, options)
+            return load_tf2(description, tags, options, policy)
         infer, train = choose_tags(description, tags, train_tags)
         state = initial_state(description, variable_specs(description, infer, train), policy)
         return Module(description, state, infer, train, policy)

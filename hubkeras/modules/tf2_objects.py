@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.errors import TagsError, UnsupportedError
+from hubkeras.errors import UnsupportedError
 from hubkeras.functions.tensor_info import ParsedTensorInfo
 from hubkeras.modules.defaults import choose_output, choose_signature
 from hubkeras.modules.inputs import normalize
@@ -18,30 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from hubkeras.savedmodel.description import ModuleDescription, Tags
-
-
-def load_tf2(
-    description: ModuleDescription, tags: Iterable[str] | None, options: tf.saved_model.LoadOptions | None
-) -> LoadedObject:
-    """Loads a TF2 SavedModel.
-
-    Args:
-        description: What the directory says about itself.
-        tags: The tags of its graph; None for the only one there is.
-        options: Passed to `tf.saved_model.load`.
-
-    Raises:
-        TagsError: It has no graph with these tags.
-    """
-    wanted = None if tags is None else frozenset([tags] if isinstance(tags, str) else tags)
-    if wanted is not None and wanted not in description.tag_sets:
-        raise TagsError(
-            f"No graph of TF2 SavedModel {description.path} has tags={sorted(wanted)!r}",
-            expected=f"one of {[sorted(t) for t in description.tag_sets]}",
-            received=repr(sorted(wanted)),
-        )
-    chosen = None if wanted is None else sorted(wanted)
-    return LoadedObject(tf.saved_model.load(str(description.path), chosen, options), description)
 
 
 class LoadedObject(tf.Module):
@@ -121,7 +97,7 @@ class LoadedObject(tf.Module):
     @property
     def signatures(self) -> Mapping[str, Callable[..., dict[str, Any]]]:
         """The signatures, as `tf.saved_model.load` gives them."""
-        return self.loaded.signatures
+        return getattr(self.loaded, "signatures", {})
 
     @property
     def variables(self) -> tuple[tf.Variable, ...]:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.savedmodel.protos import ModuleAttachment, parse
+from hubkeras.savedmodel.pruning import prune
 from hubkeras.savedmodel.refs import Ref
 from hubkeras.savedmodel.signatures import INIT_SIGNATURE
 
@@ -73,7 +74,7 @@ def read_table_initializers(meta_graph: Any, graph: Graph, *, with_init_op: bool
     """
     found = dict.fromkeys(_grouped_initializers(graph, node_names(meta_graph, TABLE_INITIALIZERS)))
     if with_init_op:
-        for node in graph.reachable(init_ops(meta_graph)):
+        for node in prune(graph.nodes, [f"^{op}" for op in init_ops(meta_graph)]).nodes:
             if is_table_initializer(node.op):
                 found[node.name] = None
     return tuple(found)

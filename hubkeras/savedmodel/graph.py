@@ -11,7 +11,7 @@ from hubkeras.savedmodel.protos import DT_STRING, AttrValue, DataType
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Mapping
 
     from hubkeras.savedmodel.description import Shape
 
@@ -35,32 +35,6 @@ class Graph:
     """By name."""
     variables: tuple[Any, ...]
     """The nodes that hold a variable, in the order of the file."""
-
-    def reachable(self, roots: Iterable[str], fed: Collection[str] = ()) -> Iterator[Any]:
-        """Yields every node that the roots need, through data and control inputs, once each.
-
-        Names that the graph lacks are passed over.
-
-        Args:
-            roots: Names of ops, tensors or control inputs.
-            fed: Names of tensors that need no node, such as "x:0". A control input from its op still does.
-
-        Yields:
-            The nodes, the roots among them.
-        """
-        nodes = self.nodes
-        cut = frozenset(map(Ref.parse, fed))
-        pending = [ref.node for ref in map(Ref.parse, roots) if ref not in cut]
-        seen = set(pending)
-        while pending:
-            node = nodes.get(pending.pop())
-            if node is None:
-                continue
-            yield node
-            for ref in map(Ref.parse, node.input):
-                if ref.node not in seen and ref not in cut:
-                    seen.add(ref.node)
-                    pending.append(ref.node)
 
 
 def index_graph(graph_def: Any) -> Graph:
@@ -93,38 +67,6 @@ def index_graph(graph_def: Any) -> Graph:
 def _duplicate(what: str, names: list[str]) -> FormatError:
     name = next(name for name, count in Counter(names).items() if count > 1)
     return FormatError(f"A graph has two {what} of one name", expected="every name once", received=f"{name!r} again")
-
-
-def op_name(reference: str) -> str:
-    """Returns the name of the op behind an input, a tensor or a control input.
-
-    Args:
-        reference: Such as "a/b", "a/b:1", "a/b:out:1" or "^a/b".
-
-    Returns:
-        Such as "a/b".
-
-    Example:
-        >>> op_name("^a/b"), op_name("a/b:1")
-        ('a/b', 'a/b')
-    """
-    return reference.removeprefix("^").partition(":")[0]
-
-
-def tensor_name(reference: str) -> str:
-    """Returns the full name of a tensor; the first output where none is named.
-
-    Args:
-        reference: Such as "a/b" or "a/b:1".
-
-    Returns:
-        Such as "a/b:0".
-
-    Example:
-        >>> tensor_name("a/b"), tensor_name("a/b:1")
-        ('a/b:0', 'a/b:1')
-    """
-    return reference if ":" in reference else f"{reference}:0"
 
 
 def dtype_name(number: int) -> str:

@@ -10,12 +10,18 @@ from typing import Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
+from tensorflow.core.framework import types_pb2 as dtypes
 from tensorflow.core.framework.attr_value_pb2 import AttrValue
+from tensorflow.core.framework.function_pb2 import FunctionDef, FunctionDefLibrary
+from tensorflow.core.framework.graph_pb2 import GraphDef
+from tensorflow.core.framework.node_def_pb2 import NodeDef
+from tensorflow.core.framework.op_def_pb2 import OpList
 from tensorflow.core.framework.types_pb2 import DT_STRING, DataType
 from tensorflow.core.framework.variable_pb2 import VariableDef
+from tensorflow.core.protobuf.control_flow_pb2 import ControlFlowContextDef
 from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-from tensorflow.core.protobuf.struct_pb2 import TypeSpecProto
+from tensorflow.core.protobuf.struct_pb2 import StructuredValue, TypeSpecProto
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
 
 from hubkeras.errors import CorruptFileError
@@ -27,13 +33,21 @@ __all__ = [
     "AttrValue",
     "BundleEntryProto",
     "BundleHeaderProto",
+    "ControlFlowContextDef",
     "DataType",
+    "FunctionDef",
+    "FunctionDefLibrary",
+    "GraphDef",
     "ImageModuleInfo",
     "ModuleAttachment",
     "ModuleDef",
+    "NodeDef",
+    "OpList",
     "SavedModel",
+    "StructuredValue",
     "TypeSpecProto",
     "VariableDef",
+    "dtypes",
     "parse",
 ]
 

@@ -65,7 +65,7 @@ def read_module(path: str | PathLike[str], *, with_values: bool = True) -> Modul
     is_hub = (directory / MODULE_FILE).exists()
     if is_hub:
         _check_module_file(directory / MODULE_FILE)
-    meta_graphs = _read_saved_model(directory).meta_graphs
+    meta_graphs = read_saved_model(directory).meta_graphs
     tag_sets = _read_tag_sets(directory, meta_graphs)
     format_: Format = "tf1_hub" if is_hub else _saved_model_format(directory, meta_graphs)
     checkpoint = _find_checkpoint(directory)
@@ -110,7 +110,13 @@ def _check_module_file(path: Path) -> None:
         )
 
 
-def _read_saved_model(directory: Path) -> Any:
+def read_saved_model(directory: Path) -> Any:
+    """Parses the file of a SavedModel: the binary one where there are two, as TensorFlow does.
+
+    Raises:
+        MissingFileError: There is none.
+        CorruptFileError: It cannot be parsed.
+    """
     binary, text = directory / SAVED_MODEL_FILE, directory / _TEXT_FILE
     if (directory / _CHUNKED_FILE).exists():
         # TensorFlow prefers it to the other two, and would load another model than the one that is read here.

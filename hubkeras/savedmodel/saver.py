@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.savedmodel.graph import ASSIGN_OPS, constant_strings, data_inputs
+from hubkeras.savedmodel.pruning import prune
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +29,7 @@ def read_saver_keys(meta_graph: Any, graph: Graph) -> Mapping[str, str] | None:
     """
     restore_op = meta_graph.saver_def.restore_op_name
     keys = {}
-    for node in graph.reachable([restore_op] if restore_op else []):
+    for node in prune(graph.nodes, [f"^{restore_op}"] if restore_op else []).nodes:
         inputs = data_inputs(node)
         if node.op in ASSIGN_OPS and len(inputs) > 1:
             key = _restored_key(graph, inputs[1])

@@ -226,28 +226,6 @@ def test_printing_to_a_file(check, stream, refused):
         check(graph)
 
 
-@pytest.mark.parametrize(("kind", "refused"), [("asset", False), ("constant", True)])
-def test_objects_of_a_tf2_saved_model(check, kind, refused):
-    initializer = function("init", node("fill", INITIALIZE, "table", "path"), args=["path", "table"])
-    saver = function("saver", node("save", "SaveV2"))
-    graph = graph_with(functions=[initializer, saver], tags=["serve"])
-    graph.object_graph_def.nodes.add().resource.SetInParent()
-    getattr(graph.object_graph_def.nodes.add(), kind).SetInParent()
-    graph.object_graph_def.concrete_functions["init"].bound_inputs.extend([1, 0])
-    if refused:
-        with pytest.raises(UnsafeModuleError, match=INITIALIZE):
-            check(graph, hub=False)
-    else:
-        check(graph, hub=False)
-
-
-def test_a_tf2_saved_model_that_writes(check):
-    graph = graph_with(functions=[function("call", *WRITE)], tags=["serve"])
-    graph.object_graph_def.concrete_functions["call"].bound_inputs.extend([7])
-    with pytest.raises(UnsafeModuleError, match="WriteFile"):
-        check(graph, hub=False)
-
-
 @pytest.mark.parametrize(
     "op",
     [

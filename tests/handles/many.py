@@ -35,7 +35,7 @@ def fork(work):
 
 
 def together(count, handle, *, apart):
-    from hubkeras.handles import staging
+    from hubkeras.handles import locking
     from hubkeras.handles.resolver import resolve
 
     reading, writing = os.pipe()
@@ -43,7 +43,7 @@ def together(count, handle, *, apart):
 
     def run(number):
         if apart:
-            staging._HOST = f"machine{number}"
+            locking._HOST = f"machine{number}"
         time.sleep(start - time.monotonic())
         os.write(writing, resolve(handle).encode() + b"\n")
 

@@ -44,12 +44,19 @@ def test_good_tar(tmp_path, folders, prefix):
     assert files.keys() == FILES.keys()
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("prefix", ["", "nnlm/"])
 def test_good_zip(tmp_path, method, prefix):
     """In each of its packings."""
     files = unpack(make_zip(prefix=prefix, method=method), tmp_path / "m")
     assert contents(module_root(tmp_path / "m", files)[0]) == FILES
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_other_packings_of_zip_are_refused_by_name(tmp_path, method):
+    """And what is supported is named."""
+    with pytest.raises(ArchiveError, match=r"stored or deflated.*(bzip2|lzma).*tar -czf"):
+        unpack(make_zip(method=method), tmp_path / "m")
 
 
 def test_zip_of_a_mac(tmp_path):
@@ -285,7 +292,7 @@ def test_folders_that_only_paths_name_are_counted_once(tmp_path, monkeypatch):
         unpack(make_tar({f"a/b/c/{number}": b"" for number in range(6)}, folders=False), tmp_path / "n")
 
 
-@pytest.mark.parametrize("packing", ["gz", "bz2", "xz", "zip"])
+@pytest.mark.parametrize("packing", ["gz", "zip"])
 def test_bomb_is_refused_before_it_fills_the_disk(tmp_path, packing):
     """The ratio of unpacked to packed bytes gives it away."""
     files = {"saved_model.pb": bytes(64 << 20)}
@@ -312,7 +319,7 @@ def test_encrypted_zip_is_refused(tmp_path):
         unpack(bytes(body), tmp_path / "m")
 
 
-@pytest.mark.parametrize("packing", ["", "gz", "bz2", "xz", "zip"])
+@pytest.mark.parametrize("packing", ["", "gz", "zip"])
 def test_every_cut_is_noticed(tmp_path, packing):
     """Wherever it falls, also between two members of a plain tar."""
     body = make_zip() if packing == "zip" else make_tar(packing=packing)
@@ -331,10 +338,9 @@ def test_cut_between_two_members_of_a_plain_tar(tmp_path):
         unpack(body[:cut], tmp_path / "m")
 
 
-@pytest.mark.parametrize("packing", ["gz", "bz2", "xz"])
-def test_flipped_bits_are_noticed(tmp_path, packing):
+def test_flipped_bits_are_noticed(tmp_path):
     """By the checksums of the packing."""
-    body = bytearray(make_tar(packing=packing))
+    body = bytearray(make_tar())
     body[len(body) // 2] ^= 0x10
     with pytest.raises(ArchiveError):
         unpack(bytes(body), tmp_path / "m")

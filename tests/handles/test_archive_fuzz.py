@@ -133,7 +133,7 @@ def test_tars_of_arbitrary_members(body):
 
 
 @fuzz
-@given(damaged(st.sampled_from([make_tar(packing=packing) for packing in ("", "gz", "bz2", "xz")]) | TARS))
+@given(damaged(st.sampled_from([make_tar(packing=packing) for packing in ("", "gz")]) | TARS))
 def test_damaged_tars(body):
     """Bytes that were changed."""
     check(body)

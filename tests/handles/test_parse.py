@@ -8,9 +8,9 @@ import pytest
 from handles.samples import FILES, contents, make_module, make_tar, make_zip
 from hubkeras.errors import ArchiveError, HandleError, HubKerasError, MissingFileError
 from hubkeras.handles.cache_entries import Entry
-from hubkeras.handles.known_pairs import PAIRS
 from hubkeras.handles.parse import parse_handle
 from hubkeras.handles.resolver import is_available, resolve
+from hubkeras.handles.tfhub_to_kaggle import PAIRS
 
 NNLM = "https://tfhub.dev/google/nnlm-en-dim128/1"
 SHORT = "google/nnlm/tensorFlow1/en-dim128/1"

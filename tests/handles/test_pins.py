@@ -11,7 +11,7 @@ from handles.samples import FILES, contents, make_module, make_tar, make_zip
 from hubkeras.errors import CacheError, HandleError, MissingFileError
 from hubkeras.handles.cache import cached_modules, pin, pinned_sha256, remove_cached, unpin
 from hubkeras.handles.cache_entries import Entry
-from hubkeras.handles.completeness import Marker, digests, tree_sha256
+from hubkeras.handles.completeness import Marker, digest_files, tree_sha256
 from hubkeras.handles.resolver import resolve
 
 NNLM = "https://tfhub.dev/google/nnlm-en-dim128/1"
@@ -77,7 +77,7 @@ def test_directories_cannot_be_pinned(tmp_path):
 
 def forge_marker(directory, files, archive_sha256=""):
     """What somebody writes who knows how hubkeras vouches for its own entries."""
-    listed = {name: digest for name, digest in digests(directory).items()}
+    listed = {name: digest for name, digest in digest_files(directory).items()}
     Marker("m", tree_sha256(files), archive_sha256, listed).write(directory)
 
 
@@ -191,7 +191,7 @@ def test_pin_holds_for_a_cache_on_another_filesystem(remote_cache):
 def test_sha256_of_files_is_the_same_on_every_filesystem(remote_cache, tmp_path):
     """So that a pin made here serves there."""
     remote_cache(NNLM, {**FILES, ".hubkeras.json": b"{}"})
-    assert pin(NNLM) == tree_sha256(digests(make_module(tmp_path / "m")))
+    assert pin(NNLM) == tree_sha256(digest_files(make_module(tmp_path / "m")))
 
 
 def test_pin_of_a_module_that_no_cache_holds(remote_cache):
@@ -217,7 +217,7 @@ def test_pin_is_not_taken_from_a_marker(module):
     """What is pinned without a sha256 is what lies there."""
     directory = Path(resolve(module))
     make_module(directory, OTHER)
-    assert pin(module) == tree_sha256(digests(directory)) != Marker.read(directory).sha256
+    assert pin(module) == tree_sha256(digest_files(directory)) != Marker.read(directory).sha256
 
 
 def test_pin_sees_a_changed_byte_at_every_use(module):

@@ -12,7 +12,6 @@ from tensorflow.core.framework import (
     function_pb2,
     node_def_pb2,
     op_def_pb2,
-    types_pb2,
     variable_pb2,
 )
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
@@ -88,9 +87,21 @@ def variable_def(
     return proto.SerializeToString()
 
 
-def function(name: str, *nodes: node_def_pb2.NodeDef, args: Sequence[str] = ()) -> function_pb2.FunctionDef:
-    arguments = [op_def_pb2.OpDef.ArgDef(name=arg, type=types_pb2.DT_STRING) for arg in args]
-    return function_pb2.FunctionDef(signature=op_def_pb2.OpDef(name=name, input_arg=arguments), node_def=nodes)
+def function(
+    name: str,
+    *nodes: node_def_pb2.NodeDef,
+    args: Sequence[str] = (),
+    returns: Mapping[str, str] | None = None,
+    of: str = "string",
+) -> function_pb2.FunctionDef:
+    """Returns a function; `of` is the dtype of its arguments and of what it returns."""
+    number = tf.as_dtype(of).as_datatype_enum
+    signature = op_def_pb2.OpDef(
+        name=name,
+        input_arg=[op_def_pb2.OpDef.ArgDef(name=arg, type=number) for arg in args],
+        output_arg=[op_def_pb2.OpDef.ArgDef(name=result, type=number) for result in returns or ()],
+    )
+    return function_pb2.FunctionDef(signature=signature, node_def=nodes, ret=returns)
 
 
 def tensor_info(name: str, dtype_name: str = "float32", sizes: Sequence[int | None] | None = None) -> Any:

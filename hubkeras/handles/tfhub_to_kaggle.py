@@ -65,12 +65,7 @@ def tfhub_names(path: str) -> tuple[str, ...]:
 
 
 def nearest(text: str) -> str:
-    """Returns the known handle that looks most like a text, empty if none does.
-
-    Example:
-        >>> nearest("tfhub.dev/google/elmo/3")
-        'https://tfhub.dev/google/elmo/3'
-    """
+    """Returns the known handle that looks most like a text, empty if none does."""
     known = {path.lower(): TFHUB + path for path in PAIRS} | {short.lower(): short for short in PAIRS.values()}
     near = get_close_matches(_HOSTS.sub("", text.lower()), known, n=1, cutoff=0.75)
     return known[near[0]] if near else ""

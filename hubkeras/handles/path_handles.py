@@ -18,8 +18,8 @@ from hubkeras.errors import ArchiveError, DownloadError, HandleError, MissingFil
 from hubkeras.handles.archive import GRAPH_FILES, SUFFIXES, extract
 from hubkeras.handles.archive_members import MARKER, FileDigest
 from hubkeras.handles.cache_entries import Entry
-from hubkeras.handles.handle import FORMS, Fetched, Handle, Source
-from hubkeras.handles.known_pairs import nearest
+from hubkeras.handles.handle import FORMS, FetchedModule, Handle, Source
+from hubkeras.handles.tfhub_to_kaggle import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -79,7 +79,7 @@ class LocalHandle(Handle):
         """Asks the filesystem."""
         return self.path.exists()
 
-    def in_place(self) -> str | None:
+    def directory_in_place(self) -> str | None:
         """Returns a directory, None for an archive."""
         if self.path.is_dir():
             return str(self.path)
@@ -105,7 +105,7 @@ class LocalArchive:
 
     path: Path
 
-    def fetch(self, directory: Path, meter: Meter) -> Fetched:
+    def fetch(self, directory: Path, meter: Meter) -> FetchedModule:
         """Unpacks it."""
         try:
             file = self.path.open("rb")
@@ -113,7 +113,7 @@ class LocalArchive:
             raise DownloadError(f"Cannot read {self.path}", received=error.strerror or str(error)) from error
         try:
             with file:
-                return _unpacked(file, self.path.stat().st_size, directory, meter)
+                return _unpack(file, self.path.stat().st_size, directory, meter)
         except ArchiveError as error:
             raise ArchiveError(f"{self.path} cannot be used. {error.message}") from error
 
@@ -139,9 +139,9 @@ class FilesystemHandle(Handle):
 
     def exists(self) -> bool:
         """Asks the filesystem."""
-        return bool(_ask(self.text, "exists"))
+        return bool(_ask_filesystem(self.text, "exists"))
 
-    def in_place(self) -> str | None:
+    def directory_in_place(self) -> str | None:
         """Returns a directory, None for an archive."""
         if self.text.lower().endswith(SUFFIXES):
             return None
@@ -149,7 +149,7 @@ class FilesystemHandle(Handle):
             raise OfflineError(
                 f"{self.text} lies in a network, and HUBKERAS_OFFLINE is set", fix="Unset it, or use a local copy"
             )
-        if not _ask(self.text, "exists"):
+        if not _ask_filesystem(self.text, "exists"):
             raise MissingFileError(f"{self.text} does not exist", expected="the directory of a module")
         return self.text
 
@@ -160,29 +160,27 @@ class FilesystemArchive:
 
     path: str
 
-    def fetch(self, directory: Path, meter: Meter) -> Fetched:
+    def fetch(self, directory: Path, meter: Meter) -> FetchedModule:
         """Unpacks it while TensorFlow reads it."""
         try:
             with _read_errors(self.path), gfile().GFile(self.path, "rb") as file:
                 size = gfile().stat(self.path).length
-                return _unpacked(file, size, directory, meter)
+                return _unpack(file, size, directory, meter)
         except ArchiveError as error:
             raise ArchiveError(f"{self.path} cannot be used. {error.message}") from error
 
 
-def find_remotely(root: str, names: Iterable[str]) -> str | None:
-    """Looks for an entry in a cache directory on another filesystem.
-
-    Args:
-        root: The cache directory, such as `gs://bucket/cache`.
-        names: Texts under which tensorflow_hub may have kept the module there.
-    """
-    folders = [f"{root}/{Entry.of(Path(), name).name}" for name in dict.fromkeys(names)]
-    return next((folder for folder in folders for name in GRAPH_FILES if _ask(f"{folder}/{name}", "exists")), None)
+def find_in_remote_cache(root: str, names: Iterable[str]) -> str | None:
+    """Looks for an entry in a cache directory on another filesystem."""
+    for name in dict.fromkeys(names):
+        folder = f"{root}/{Entry.of(Path(), name).name}"
+        if any(_ask_filesystem(f"{folder}/{graph}", "exists") for graph in GRAPH_FILES):
+            return folder
+    return None
 
 
-def remote_digests(folder: str) -> dict[str, FileDigest]:
-    """Reads all files of a folder on another filesystem, as `completeness.digests` does on this machine."""
+def digest_remote_files(folder: str) -> dict[str, FileDigest]:
+    """Reads all files of a folder on another filesystem, as `completeness.digest_files` does on this machine."""
     found: dict[str, FileDigest] = {}
     with _read_errors(folder):
         for directory, _, names in gfile().walk(folder):
@@ -203,7 +201,7 @@ def gfile() -> Any:
     return importlib.import_module("tensorflow").io.gfile
 
 
-def _ask(path: str, question: str) -> Any:
+def _ask_filesystem(path: str, question: str) -> Any:
     with _read_errors(path):
         return getattr(gfile(), question)(path)
 
@@ -224,7 +222,7 @@ def _read_errors(path: str) -> Iterator[None]:
         raise DownloadError(f"Cannot read {path}", received=error.message) from error
 
 
-def _unpacked(file: Any, size: int, directory: Path, meter: Meter) -> Fetched:
+def _unpack(file: Any, size: int, directory: Path, meter: Meter) -> FetchedModule:
     digest = hashlib.sha256()
 
     def pieces() -> Iterator[bytes]:
@@ -234,4 +232,4 @@ def _unpacked(file: Any, size: int, directory: Path, meter: Meter) -> Fetched:
             yield piece
 
     files = extract(pieces(), directory)
-    return Fetched(directory, files, digest.hexdigest())
+    return FetchedModule(directory, files, digest.hexdigest())

@@ -1,4 +1,4 @@
-"""A GraphDef as an index of its nodes, and what a fetch needs of it."""
+"""What of a graph some tensors and ops need: the one search for it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
-
-    from hubkeras.graphs.control_flow import ContextTree
 
 PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
 
@@ -58,26 +56,3 @@ def prune(nodes: Mapping[str, Any], fetches: Iterable[str], feeds: Collection[st
         pending.extend(node.input)
     found = [node for name, node in nodes.items() if name in seen]
     return Pruned(found, unfed, missing)
-
-
-def with_pivots(
-    nodes: dict[str, Any], whole: Mapping[str, Any], contexts: ContextTree, feeds: Collection[str]
-) -> dict[str, Any]:
-    """Adds to some nodes those that their control flow contexts hang on, and what these need.
-
-    Args:
-        nodes: NodeDefs by name.
-        whole: All nodes of their graph.
-        contexts: The contexts of their graph.
-        feeds: Full names of the tensors that are fed.
-    """
-    pivots: set[str] = set()
-    while contexts.roots:
-        more = contexts.pivots(set(nodes)) - nodes.keys()
-        more = {p for p in more if p in whole and whole[p].op not in PLACEHOLDERS}
-        if not more:
-            break
-        pivots |= more
-        names = [*(f"^{n}" for n in nodes), *(f"^{p}" for p in pivots)]
-        nodes = {node.name: node for node in prune(whole, names, feeds).nodes}
-    return nodes

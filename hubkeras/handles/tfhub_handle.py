@@ -6,11 +6,11 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hubkeras.handles import known_pairs
+from hubkeras.handles import tfhub_to_kaggle
 from hubkeras.handles.download import HttpArchive
-from hubkeras.handles.kaggle import KaggleModel
-from hubkeras.handles.known_pairs import TFHUB
-from hubkeras.handles.web import WebHandle, asking
+from hubkeras.handles.kaggle_handle import KaggleModel
+from hubkeras.handles.tfhub_to_kaggle import TFHUB
+from hubkeras.handles.web_handle import WebHandle, with_format_query
 
 if TYPE_CHECKING:
     from hubkeras.handles.handle import Source
@@ -44,19 +44,19 @@ class TfHubHandle(WebHandle):
     @property
     def kaggle(self) -> KaggleModel | None:
         """The same module on Kaggle, None if it is not known."""
-        short = known_pairs.kaggle_of(self.path)
+        short = tfhub_to_kaggle.kaggle_of(self.path)
         return KaggleModel.match(short) if short else None
 
     @property
     def names(self) -> tuple[str, ...]:
         """All addresses of this module, tfhub.dev's first."""
         others = self.kaggle.names if self.kaggle else ()
-        return (*known_pairs.tfhub_names(self.path), *others, self.text)
+        return (*tfhub_to_kaggle.tfhub_names(self.path), *others, self.text)
 
     @property
     def sources(self) -> tuple[Source, ...]:
         """The host that was named, then Kaggle where the module's handle there is known."""
-        host = _MIRROR_ARCHIVE.format(self.path) if self.on_mirror else asking(self.url, "compressed")
+        host = _MIRROR_ARCHIVE.format(self.path) if self.on_mirror else with_format_query(self.url, "compressed")
         return (HttpArchive(host), *(self.kaggle.sources if self.kaggle else ()))
 
     @property
@@ -64,7 +64,7 @@ class TfHubHandle(WebHandle):
         """The handle to try on Kaggle, where tfhub.dev's modules went."""
         if self.kaggle:
             return f"On Kaggle this module is {self.kaggle.short!r}: use that as the handle, or try again later"
-        near = known_pairs.nearest(TFHUB + self.path)
+        near = tfhub_to_kaggle.nearest(TFHUB + self.path)
         return (
             "tfhub.dev has moved to Kaggle, under other names and version numbers: look for the module on "
             "https://www.kaggle.com/models and use its handle <owner>/<model>/<framework>/<variation>/<version>"
@@ -73,5 +73,5 @@ class TfHubHandle(WebHandle):
 
 
 def _on_kaggle(near: str) -> str:
-    short = known_pairs.kaggle_of(near.removeprefix(TFHUB))
+    short = tfhub_to_kaggle.kaggle_of(near.removeprefix(TFHUB))
     return f", on Kaggle {short}" if short else ""

@@ -10,9 +10,9 @@ from hubkeras import config
 from hubkeras.errors import DownloadError, OfflineError
 from hubkeras.handles.archive import SUFFIXES
 from hubkeras.handles.download import HttpArchive
-from hubkeras.handles.handle import Handle, Source, shown
-from hubkeras.handles.http import described, first_bytes, get, open_session
-from hubkeras.handles.paths import FilesystemHandle
+from hubkeras.handles.handle import Handle, Source, redacted
+from hubkeras.handles.http import description, first_bytes, get, open_session
+from hubkeras.handles.path_handles import FilesystemHandle
 
 if TYPE_CHECKING:
     import requests
@@ -35,7 +35,7 @@ class WebHandle(Handle):
     @property
     def archive_url(self) -> str:
         """The address of the archive: an archive's own, else the module's with the query of the protocol."""
-        return self.url if self.is_archive else asking(self.url, "compressed")
+        return self.url if self.is_archive else with_format_query(self.url, "compressed")
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -48,32 +48,24 @@ class WebHandle(Handle):
         return urlsplit(self.url).path.lower().endswith(SUFFIXES)
 
     @property
-    def is_kept(self) -> bool:
+    def goes_through_cache(self) -> bool:
         """Tells whether TFHUB_MODEL_LOAD_FORMAT lets it go through the cache."""
         return self.is_archive or config.load_format() != "UNCOMPRESSED"
 
-    def in_place(self) -> str | None:
+    def directory_in_place(self) -> str | None:
         """Returns the module's folder on `gs://` where TFHUB_MODEL_LOAD_FORMAT asks for that, else None."""
-        return None if self.is_kept else folder_of(self.url)
+        return None if self.goes_through_cache else uncompressed_folder(self.url)
 
 
-def asking(url: str, form: str) -> str:
-    """Adds the query by which servers tell what is wanted of a module.
-
-    Example:
-        >>> asking("https://example.org/model/1?lang=en", "compressed")
-        'https://example.org/model/1?lang=en&tf-hub-format=compressed'
-    """
+def with_format_query(url: str, form: str) -> str:
+    """Adds the query by which servers tell what is wanted of a module."""
     parts = urlsplit(url)
     fields = [field for field in parts.query.split("&") if field and not field.startswith(_QUERY + "=")]
     return urlunsplit(parts._replace(query="&".join([*fields, f"{_QUERY}={form}"])))
 
 
-def folder_of(url: str) -> str:
+def uncompressed_folder(url: str) -> str:
     """Asks a server for the `gs://` folder in which a module lies unpacked.
-
-    Args:
-        url: The module's address.
 
     Raises:
         OfflineError: If the network may not be used.
@@ -81,18 +73,18 @@ def folder_of(url: str) -> str:
     """
     if config.is_offline():
         raise OfflineError(
-            f"{shown(url)} is read from its server, and HUBKERAS_OFFLINE is set",
+            f"{redacted(url)} is read from its server, and HUBKERAS_OFFLINE is set",
             fix="Unset HUBKERAS_OFFLINE, or TFHUB_MODEL_LOAD_FORMAT to use the cache",
         )
-    response, folder = get_text(asking(url, "uncompressed"))
+    response, folder = get_text(with_format_query(url, "uncompressed"))
     if response.status_code != 303 or not folder.startswith("gs://"):
         raise DownloadError(
-            f"{shown(url)} does not say where the module lies unpacked",
+            f"{redacted(url)} does not say where the module lies unpacked",
             expected="status 303 and a gs:// path as the body",
-            received=f"{described(response)}, beginning with {folder[:120]!r}",
+            received=f"{description(response)}, beginning with {folder[:120]!r}",
             fix="Unset TFHUB_MODEL_LOAD_FORMAT to download an archive",
         )
-    return FilesystemHandle(folder).in_place() or folder
+    return FilesystemHandle(folder).directory_in_place() or folder
 
 
 def get_text(url: str) -> tuple[requests.Response, str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:32] or "host"
-_WORK = re.compile(r"^[0-9a-f]{40}\.(?P<host>[A-Za-z0-9-]+)\.(?P<pid>\d+)\.[0-9a-f]{8}\.tmp$")
+_TEMPORARY = re.compile(r"^[0-9a-f]{40}\.(?P<host>[A-Za-z0-9-]+)\.(?P<pid>[0-9]{1,9})\.[0-9a-f]{8}\.tmp$")
 _LOCK = re.compile(r"^[0-9a-f]{40}\.hubkeras\.lock$")
 _NAME = re.compile(r"^[0-9a-f]{40}$")
 _OWNER = "owner"
@@ -32,7 +32,7 @@ _POLL = 0.05
 
 
 @contextmanager
-def work_directory(entry: Entry) -> Iterator[Path]:
+def temporary_directory(entry: Entry) -> Iterator[Path]:
     """Makes a folder of this process alone beside an entry, and deletes it in the end.
 
     Raises:
@@ -58,7 +58,7 @@ def work_directory(entry: Entry) -> Iterator[Path]:
 
 
 @contextmanager
-def turn(entry: Entry, is_done: Callable[[], bool]) -> Iterator[None]:
+def download_lock(entry: Entry, is_done: Callable[[], bool]) -> Iterator[None]:
     """Waits while another process downloads the same module, to spare a second download and for nothing else.
 
     Where locks do not work, or their holder is silent for longer than `HUBKERAS_LOCK_TIMEOUT`, it goes on without.
@@ -75,7 +75,7 @@ def turn(entry: Entry, is_done: Callable[[], bool]) -> Iterator[None]:
         yield
     finally:
         if lock.is_locked:
-            with suppress(OSError):
+            with suppress(OSError):  # while it is locked, so that nobody's fresh lock is removed
                 entry.lock.unlink()
             lock.release()
 
@@ -88,7 +88,7 @@ def _acquired(lock: FileLock) -> bool:
     return True
 
 
-def collect_litter(root: Path) -> None:
+def remove_stale_files(root: Path) -> None:
     """Deletes what killed processes left in the cache: their folders, their locks, links that lead nowhere.
 
     A folder of this machine is dead when nobody holds its lock; one of another machine when it has not changed for
@@ -98,9 +98,11 @@ def collect_litter(root: Path) -> None:
         for item in listing:
             path = root / item.name
             with suppress(OSError, NotImplementedError):
-                if (work := _WORK.match(item.name)) and _is_dead(path, work["host"], int(work["pid"])):
+                if (owner := _TEMPORARY.match(item.name)) and _is_dead(path, owner["host"], int(owner["pid"])):
                     delete(path)
-                elif (_LOCK.match(item.name) and _is_free(path)) or (_NAME.match(item.name) and _leads_nowhere(path)):
+                elif (_LOCK.match(item.name) and _is_free(path)) or (
+                    _NAME.match(item.name) and path.is_symlink() and not path.exists()
+                ):
                     path.unlink()
 
 
@@ -125,10 +127,6 @@ def _runs(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def _leads_nowhere(path: Path) -> bool:
-    return path.is_symlink() and not path.exists()
 
 
 def _is_free(path: Path) -> bool:

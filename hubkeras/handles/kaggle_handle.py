@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 
 from hubkeras import config
 from hubkeras.errors import DownloadError
-from hubkeras.handles import known_pairs
+from hubkeras.handles import tfhub_to_kaggle
 from hubkeras.handles.completeness import what_is_missing
 from hubkeras.handles.download import HttpArchive
-from hubkeras.handles.handle import Fetched, Handle, Source
-from hubkeras.handles.http import described
-from hubkeras.handles.web import asking, folder_of, get_text
+from hubkeras.handles.handle import FetchedModule, Handle, Source
+from hubkeras.handles.http import description
+from hubkeras.handles.web_handle import get_text, uncompressed_folder, with_format_query
 
 if TYPE_CHECKING:
     from hubkeras.handles.progress import Meter
@@ -87,7 +87,7 @@ class KaggleModel:
     @property
     def sources(self) -> tuple[Source, ...]:
         """Kagglehub where it can be used, then Kaggle's download address, then its answer to the hosting protocol."""
-        plain = (KaggleArchive(self), HttpArchive(asking(self.url, "compressed")))
+        plain = (KaggleArchive(self), HttpArchive(with_format_query(self.url, "compressed")))
         return (KagglehubFolder(self), *plain) if has_kagglehub() else plain
 
 
@@ -106,8 +106,8 @@ class KaggleHandle(Handle):
     @property
     def names(self) -> tuple[str, ...]:
         """All addresses of this model; the one on tfhub.dev first, where it is known."""
-        path = known_pairs.tfhub_of(self.kaggle.short)
-        names = (known_pairs.tfhub_names(path) if path else ()) + self.kaggle.names
+        path = tfhub_to_kaggle.tfhub_of(self.kaggle.short)
+        names = (tfhub_to_kaggle.tfhub_names(path) if path else ()) + self.kaggle.names
         return (*names, self.text) if "://" in self.text else names
 
     @property
@@ -118,7 +118,7 @@ class KaggleHandle(Handle):
     @property
     def advice(self) -> str:
         """What may stand between a user and a model."""
-        near = known_pairs.nearest(self.kaggle.short)
+        near = tfhub_to_kaggle.nearest(self.kaggle.short)
         return (
             f"Open {self.kaggle.url} in a browser: where it asks for a consent or a login, give it, install "
             "hubkeras[kaggle] and store your API token"
@@ -126,13 +126,13 @@ class KaggleHandle(Handle):
         )
 
     @property
-    def is_kept(self) -> bool:
+    def goes_through_cache(self) -> bool:
         """Tells whether TFHUB_MODEL_LOAD_FORMAT, which is about addresses, lets it go through the cache."""
         return "://" not in self.text or config.load_format() != "UNCOMPRESSED"
 
-    def in_place(self) -> str | None:
+    def directory_in_place(self) -> str | None:
         """Returns the folder on `gs://` where TFHUB_MODEL_LOAD_FORMAT asks for that of an address, else None."""
-        return None if self.is_kept else folder_of(self.kaggle.url)
+        return None if self.goes_through_cache else uncompressed_folder(self.kaggle.url)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class KaggleArchive:
 
     kaggle: KaggleModel
 
-    def fetch(self, directory: Path, meter: Meter) -> Fetched:
+    def fetch(self, directory: Path, meter: Meter) -> FetchedModule:
         """Unpacks it while it is downloaded, after asking for the latest version where none is named."""
         model = self.kaggle
         if not model.version:
@@ -157,7 +157,7 @@ def _latest(url: str) -> str:
         raise DownloadError(
             f"{url} does not say which version is the latest",
             expected="status 200 and a versionNumber",
-            received=f"{described(response)}, beginning with {text[:120]!r}",
+            received=f"{description(response)}, beginning with {text[:120]!r}",
             fix="Name a version in the handle",
         ) from error
 
@@ -168,7 +168,7 @@ class KagglehubFolder:
 
     kaggle: KaggleModel
 
-    def fetch(self, directory: Path, meter: Meter) -> Fetched:
+    def fetch(self, directory: Path, meter: Meter) -> FetchedModule:
         """Has kagglehub download or mount it."""
         kagglehub = importlib.import_module("kagglehub")
         try:
@@ -178,7 +178,7 @@ class KagglehubFolder:
         missing = what_is_missing(folder)
         if missing:
             raise DownloadError(f"What kagglehub has for {self.kaggle.short} is no module: {folder}", received=missing)
-        return Fetched(folder)
+        return FetchedModule(folder)
 
 
 def has_kagglehub() -> bool:

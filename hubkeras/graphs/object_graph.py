@@ -1,0 +1,184 @@
+"""What TensorFlow makes and runs of the objects of a TF2 SavedModel, judged before it does.
+
+The file holds a library of functions, and a list of objects that name functions of it: to call, to make and fill
+resources, to save and restore what they hold. Some of that runs while TensorFlow loads the objects, the rest when a
+user calls it. A list of functions beside the objects says which objects each function captured; an object may well
+name a function that this list does not have.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hubkeras.errors import FormatError, MissingOpError
+from hubkeras.graphs.function_library import FunctionLibrary
+from hubkeras.graphs.gate import find_forbidden, refuse
+from hubkeras.graphs.op_packages import how_to_register
+from hubkeras.graphs.op_policy import OpPolicy
+from hubkeras.graphs.structure import check_library
+from hubkeras.graphs.tensorflow_internals import op_def
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_SAVER_OPS = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints"})
+_IMPLEMENTS = "api_implements"
+"""On a function, lets Grappler run it in place of any other one with the same value (the LSTM of Keras 2 does this)."""
+
+
+def check_object_graph(meta_graph: Any, policy: OpPolicy, where: str) -> None:
+    """Judges all functions of a TF2 SavedModel, in the form in which `tf.saved_model.load` takes them.
+
+    TensorFlow imports the whole library, and while it does, runs stateless ops on constants to find out shapes: a
+    function that nobody calls can read a file. So each one is judged; only those that no object reaches may save and
+    restore, as the saver does that every SavedModel holds for programs which know no objects.
+
+    Args:
+        meta_graph: The only `MetaGraphDef` of the SavedModel.
+        policy: What the user lets it do.
+        where: What it is, for messages.
+
+    Raises:
+        FormatError: Functions or objects are malformed.
+        MissingOpError: An op is not registered in this process.
+        UnsafeModuleError: A function holds ops that nobody allowed.
+    """
+    proto = meta_graph.graph_def.library
+    _check_ops(proto, where)
+    check_library(proto, where)
+    roots = called_functions(meta_graph, where)
+    if policy.safe_mode:
+        library = FunctionLibrary.of(proto)
+        reached = library.only(library.reachable(roots=roots))
+        found = find_forbidden((), reached, policy, roots=dict.fromkeys(reached.gradients.values(), ()) | roots)
+        idle = [name for name in library.functions if name not in reached.functions]
+        saver = OpPolicy(extra_ops=policy.extra_ops | _SAVER_OPS)
+        rest = library.only(library.reachable(roots=idle))
+        found += find_forbidden((), rest, saver, roots=dict.fromkeys(idle, ()))
+        refuse(found, where)
+
+
+def called_functions(meta_graph: Any, where: str) -> dict[str, frozenset[str]]:
+    """Finds the functions that objects name anywhere, and those that TensorFlow may run without being told to.
+
+    Args:
+        meta_graph: A `MetaGraphDef` with an object graph.
+        where: What it is, for messages.
+
+    Returns:
+        By the names of these functions, the names of their arguments that hold the path of an asset.
+
+    Raises:
+        FormatError: What is named is not there, or an asset is not what it seems.
+    """
+    return _ObjectGraph(meta_graph, where).called_functions()
+
+
+def _check_ops(proto: Any, where: str) -> None:
+    """Refuses ops that this process does not know, before anything is said about their form."""
+    functions = {function.signature.name for function in proto.function}
+    for op in dict.fromkeys(node.op for function in proto.function for node in function.node_def):
+        if op not in functions and op_def(op) is None:
+            raise MissingOpError(
+                f"Cannot load {where}: it needs op {op!r}",
+                expected="an op that is registered in this process",
+                fix=how_to_register(op),
+            )
+
+
+class _ObjectGraph:
+    """The objects of a TF2 SavedModel, as its file describes them.
+
+    Args:
+        meta_graph: A `MetaGraphDef` with an object graph.
+        where: What it is, for messages.
+    """
+
+    def __init__(self, meta_graph: Any, where: str) -> None:
+        self.where = where
+        self.objects = meta_graph.object_graph_def
+        self.assets = meta_graph.asset_file_def
+        self.library = meta_graph.graph_def.library
+        self.functions = {function.signature.name: function for function in self.library.function}
+
+    def called_functions(self) -> dict[str, frozenset[str]]:
+        """Checks the objects, and returns the functions with their arguments that hold the path of an asset."""
+        if not self.objects.nodes:
+            self.refuse("no object")
+        self._check_assets()
+        for number, node in enumerate(self.objects.nodes):
+            for reference in _references(node):
+                self._check_number(reference, f"object {number}")
+        called: dict[str, frozenset[str]] = {}
+        for name in self._names():
+            if name not in self.functions:
+                self.refuse(f"the function {name!r}, which is not there")
+            called[name] = self._asset_arguments(name)
+        return called
+
+    def refuse(self, received: str) -> NoReturn:
+        """Raises the error of malformed objects."""
+        raise FormatError(
+            f"Cannot load {self.where}",
+            expected="objects that name functions, assets and other objects of their SavedModel",
+            received=received,
+            fix="The module is damaged, or was made to do harm",
+        )
+
+    def _check_number(self, number: int, place: str) -> None:
+        """Refuses the number of no object: Python would count a negative one from the end."""
+        if not 0 <= number < len(self.objects.nodes):
+            self.refuse(f"{place} with a reference to object {number} of {len(self.objects.nodes)}")
+
+    def _check_assets(self) -> None:
+        """Holds each object that is an asset to a file that the reader has checked.
+
+        The reader knows assets by their tensors, TensorFlow by their position, so a tensor may be named only once.
+        """
+        tensors = [asset.tensor_info.name for asset in self.assets]
+        twice = next((name for name in tensors if tensors.count(name) > 1), None)
+        if twice is not None:
+            self.refuse(f"two assets for the tensor {twice!r}")
+        for number, node in enumerate(self.objects.nodes):
+            if node.WhichOneof("kind") != "asset":
+                continue
+            if not 0 <= node.asset.asset_file_def_index < len(self.assets):
+                self.refuse(f"object {number}, the asset {node.asset.asset_file_def_index} of {len(self.assets)}")
+            if node.registered_name:  # the class of that name makes something else of it
+                self.refuse(f"object {number}, an asset of the class {node.registered_name!r}")
+
+    def _names(self) -> Iterator[str]:
+        yield from self.objects.concrete_functions
+        for node in self.objects.nodes:
+            kind = node.WhichOneof("kind")
+            if kind == "function":
+                yield from node.function.concrete_functions
+            elif kind == "bare_concrete_function":
+                yield node.bare_concrete_function.concrete_function_name
+            elif kind == "captured_tensor":
+                yield node.captured_tensor.concrete_function
+        yield from (gradient.gradient_func for gradient in self.library.registered_gradients)
+        yield from (name for name, function in self.functions.items() if _IMPLEMENTS in function.attr)
+
+    def _asset_arguments(self, name: str) -> frozenset[str]:
+        """Returns which arguments of a function hold the path of an asset: what it captured are its last ones."""
+        if name not in self.objects.concrete_functions:
+            return frozenset()
+        captured = list(self.objects.concrete_functions[name].bound_inputs)
+        arguments = [argument.name for argument in self.functions[name].signature.input_arg]
+        if len(captured) > len(arguments):
+            self.refuse(f"the function {name!r} with {len(arguments)} arguments and {len(captured)} captured objects")
+        for number in captured:
+            self._check_number(number, f"the function {name!r}")
+        kinds = [self.objects.nodes[number].WhichOneof("kind") for number in captured]
+        names = arguments[len(arguments) - len(captured) :]
+        return frozenset(argument for argument, kind in zip(names, kinds, strict=True) if kind == "asset")
+
+
+def _references(node: Any) -> Iterable[int]:
+    """Returns the numbers of the objects that an object names, functions captured apart."""
+    savers = ((saver.save_function, saver.restore_function) for saver in node.saveable_objects.values())
+    slots = ((slot.original_variable_node_id, slot.slot_variable_node_id) for slot in node.slot_variables)
+    children = (reference.node_id for reference in (*node.children, *node.dependencies))
+    return itertools.chain(children, *savers, *slots)

@@ -1,0 +1,101 @@
+"""The one place that gives a TF2 SavedModel to TensorFlow."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from hubkeras.errors import CorruptFileError, FormatError, HubKerasError, MissingFileError, TagsError, UnsupportedError
+from hubkeras.graphs.object_graph import check_object_graph
+from hubkeras.modules.tf2_objects import LoadedObject
+from hubkeras.savedmodel.reader import read_saved_model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from hubkeras.graphs.op_policy import OpPolicy
+    from hubkeras.savedmodel.description import ModuleDescription
+
+
+def load_tf2(
+    description: ModuleDescription,
+    tags: Iterable[str] | None,
+    options: tf.saved_model.LoadOptions | None,
+    policy: OpPolicy,
+) -> LoadedObject:
+    """Loads a TF2 SavedModel, once its functions have been judged.
+
+    TensorFlow reads the file anew. That it is still what was judged is checked right before; whoever can write into the
+    folder in that very moment can do so at any later time as well.
+
+    Args:
+        description: What the directory says about itself.
+        tags: The tags of its graph; None for the only one there is.
+        options: Passed to `tf.saved_model.load`.
+        policy: What the user lets its functions do.
+
+    Raises:
+        TagsError: It has no graph with these tags.
+        FormatError: It is damaged.
+        MissingOpError: It needs an op that is not registered in this process.
+        UnsafeModuleError: It holds ops that nobody allowed.
+    """
+    chosen = _choose_tags(description, tags)
+    (meta_graph,) = description.object_graphs  # of several, TensorFlow would run what they say as in TF1
+    check_object_graph(meta_graph, policy, f"TF2 SavedModel {description.path}")
+    _check_unchanged(description.path, meta_graph)
+    try:
+        loaded = tf.saved_model.load(str(description.path), chosen, options)
+        _check_signatures(getattr(loaded, "signatures", {}))
+    except (HubKerasError, MemoryError):
+        raise
+    except Exception as error:
+        raise _named(error, description.path) from error
+    return LoadedObject(loaded, description)
+
+
+def _choose_tags(description: ModuleDescription, tags: Iterable[str] | None) -> list[str] | None:
+    if tags is None:
+        return None
+    wanted = frozenset([tags] if isinstance(tags, str) else tags)
+    if wanted not in description.tag_sets:
+        raise TagsError(
+            f"No graph of TF2 SavedModel {description.path} has tags={sorted(wanted)!r}",
+            expected=f"one of {[sorted(t) for t in description.tag_sets]}",
+            received=repr(sorted(wanted)),
+        )
+    return sorted(wanted)
+
+
+def _check_unchanged(directory: Path, meta_graph: Any) -> None:
+    graphs = read_saved_model(directory).meta_graphs
+    # Comparing messages would take a NaN in an attribute for a change.
+    if len(graphs) != 1 or _bytes(graphs[0]) != _bytes(meta_graph):
+        raise FormatError(f"TF2 SavedModel {directory} changed while it was read", fix="Load it again")
+
+
+def _bytes(meta_graph: Any) -> bytes:
+    return meta_graph.SerializeToString(deterministic=True)
+
+
+def _check_signatures(signatures: Mapping[str, Any]) -> None:
+    """Refuses, with whatever error, a signature that cannot be called by names or returns other than tensors."""
+    for signature in signatures.values():
+        specs = {**signature.structured_input_signature[1], **signature.structured_outputs}
+        if not all(isinstance(name, str) and isinstance(spec, tf.TensorSpec) for name, spec in specs.items()):
+            raise FormatError("A signature is malformed", expected="tensors by their names", received=repr(specs))
+
+
+def _named(error: Exception, directory: Path) -> HubKerasError:
+    """Returns the error of this package for what TensorFlow raises while it reads a SavedModel."""
+    what = f"Cannot load TF2 SavedModel {directory}"
+    received = f"{type(error).__name__}: {error}"
+    if isinstance(error, ImportError):
+        return UnsupportedError(what, expected="a SavedModel whose objects need no other package", received=received)
+    if isinstance(error, (FileNotFoundError, tf.errors.NotFoundError)):
+        return MissingFileError(what, expected="every file that its objects name", received=received)
+    if isinstance(error, (tf.errors.DataLossError, OSError)):
+        return CorruptFileError(what, expected="undamaged files", received=received, fix="Fetch the module again")
+    return FormatError(what, expected="objects that this TensorFlow can make", received=received)
