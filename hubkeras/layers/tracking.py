@@ -74,9 +74,8 @@ class TrackingLayer(OpenLayer):
             losses = _shared.get(id(owner)) or RegularizationLosses(functions)
         else:
             losses = self._losses_of_module.layer
-            _shared.pop(
-                self._losses_of_module.owner, None
-            )  # nothing keeps the owner there was: its id may be another's soon
+            # Nothing keeps the owner there was: its id may be another's soon.
+            _shared.pop(self._losses_of_module.owner, None)
         self._losses_of_module = _Untracked(_shared.setdefault(id(owner), losses), id(owner))
 
     @property
