@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import tensorflow as tf
+
+from hubkeras.errors import FormatError
 from hubkeras.functions.variant_functions import BoundSubgraph, VariantFunctions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    import tensorflow as tf
 
     from hubkeras.savedmodel.description import VariableSpec
 
@@ -29,5 +30,14 @@ def initial_values(module: Any, specs: Sequence[VariableSpec]) -> Iterator[tuple
         if found is not None:
             variant, tensor = found
             functions = VariantFunctions(variant, module.state, str(module.description.path), module.policy)
-            bound = BoundSubgraph(functions, f"the initial value of variable {spec.name!r}", [tensor])
-            yield spec.name, bound(watch=False)[0]
+            what = f"the initial value of variable {spec.name!r}"
+            try:
+                value = BoundSubgraph(functions, what, [tensor])(watch=False)[0]
+            except tf.errors.OpError as error:
+                raise FormatError(
+                    f"Cannot compute {what} of module {module.description.path}",
+                    expected="an initializer that runs",
+                    received=error.message,
+                    fix="The module is damaged, or was written by a broken exporter",
+                ) from error
+            yield spec.name, value
