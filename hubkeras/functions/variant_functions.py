@@ -92,7 +92,7 @@ class BoundSubgraph:
                 note_access(replica(variable))
         handles = self._variant.handles(self.graph)
         # Where a tape watches, this takes gradients, for which TensorFlow imports the bodies of loops once more.
-        with named_errors(f"differentiate {self.graph.purpose}"):
+        with named_errors(f"run or differentiate {self.graph.purpose}"):
             return list(function(*handles, *inputs))
 
     @property

@@ -76,7 +76,7 @@ def test_a_loop_whose_body_cannot_be_imported(tmp_path):
     (path / "saved_model.pb").write_bytes(proto.SerializeToString())
     module = hubkeras.load(path)
     x = tf.Variable(tf.ones([1, 4]))
-    with tf.GradientTape(), pytest.raises(FormatError, match="Cannot differentiate signature 'default'"):
+    with tf.GradientTape(), pytest.raises(FormatError, match="Cannot run or differentiate signature 'default'"):
         module({"x": x, "steps": 2}, as_dict=True)
 
 
