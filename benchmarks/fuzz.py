@@ -62,6 +62,13 @@ UNNAMED, CRASH, HANG, GROWTH, FILE = "UNNAMED ERROR", "CRASH", "HANG", "GROWTH",
 ORDER = [OK, REFUSED, RUNTIME, USED_UP, UNNAMED, FILE, GROWTH, HANG, CRASH]
 
 
+def make_canary() -> None:
+    """Writes the file that nobody may read, unless it is there: another run may be watching it."""
+    if not CANARY.exists():
+        CANARY.parent.mkdir(exist_ok=True)
+        CANARY.write_text(SECRET)
+
+
 def corpus() -> list[tuple[str, list[str] | None, Files]]:
     """Returns the modules by name, with tags that choose a variant, and their files; small ones more than once."""
     modules = []
@@ -377,8 +384,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--keep", type=Path, help="a folder to which mutants that end badly are written")
     arguments = parser.parse_args()
-    CANARY.parent.mkdir(exist_ok=True)
-    CANARY.write_text(SECRET)
+    make_canary()
     modules = corpus()
     indices = list(range(arguments.start, arguments.start + arguments.count))
     began = time.monotonic()

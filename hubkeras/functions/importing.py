@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from hubkeras.graphs.subgraph import Subgraph
 
-_TENSORFLOW_SAYS_NO = (
-    *(ValueError, TypeError, LookupError, AttributeError, AssertionError, RuntimeError, OverflowError),
-    tf.errors.OpError,
+_CANNOT_DIFFERENTIATE = (
+    *(ValueError, TypeError, KeyError, IndexError),
+    *(AttributeError, AssertionError, OverflowError, RecursionError),
 )
+_CANNOT_IMPORT = (*_CANNOT_DIFFERENTIATE, LookupError, RuntimeError, tf.errors.OpError)
 """What TensorFlow raises about a graph that it cannot take, from wherever in it that comes to light."""
 
 
@@ -73,7 +74,7 @@ def import_with_contexts(graph: Subgraph, outside: Mapping[str, tf.Tensor]) -> d
     present = {*graph.nodes, *(Ref.parse(name).node for name in outside)}
     for collection, values in graph.contexts.surviving(present).items():
         contexts.collection_def[collection].bytes_list.value.extend(values)
-    with _named_errors(graph):
+    with named_errors(f"import {graph.purpose}", _CANNOT_IMPORT, "takes"):
         # It restores collections; that it imports a graph too does no harm, as this one is empty.
         tf.compat.v1.train.import_meta_graph(contexts)
     return {
@@ -90,7 +91,7 @@ def _import(
     graph_def = graph.graph_def
     check_graph(graph_def, graph.policy, graph.purpose, given=given.keys(), assets=graph.asset_arguments)
     lost = [n.name for n in graph_def.node if is_lost(n)]
-    with _named_errors(graph):
+    with named_errors(f"import {graph.purpose}", _CANNOT_IMPORT, "takes"):
         results: Any = tf.graph_util.import_graph_def(
             graph_def, input_map=given, return_elements=[*wanted, *lost], name=scope
         )
@@ -99,15 +100,27 @@ def _import(
 
 
 @contextmanager
-def _named_errors(graph: Subgraph) -> Iterator[None]:
+def named_errors(
+    task: str, errors: tuple[type[Exception], ...] = _CANNOT_DIFFERENTIATE, expected: str = "differentiates"
+) -> Iterator[None]:
+    """Turns what TensorFlow raises about a malformed graph into a FormatError.
+
+    By default it lets through what a legal graph may bring about as well: errors of ops that run, and the LookupError
+    of an op that has no gradient.
+
+    Args:
+        task: What is done, as an infinitive with the graph's name.
+        errors: The classes of TensorFlow's errors.
+        expected: What TensorFlow does with a graph that is well-formed.
+    """
     try:
         yield
     except HubKerasError:
         raise
-    except _TENSORFLOW_SAYS_NO as error:
+    except errors as error:
         raise FormatError(
-            f"Cannot import {graph.purpose}",
-            expected="a graph that TensorFlow takes",
-            received=str(error).partition("\n")[0],
+            f"Cannot {task}",
+            expected=f"a graph that TensorFlow {expected}",
+            received=f"{type(error).__name__}: {error}".partition("\n")[0],
             fix="The module is damaged, or was written for another version of TensorFlow",
         ) from error

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import tensorflow as tf
+
+from hubkeras.errors import FormatError
 from hubkeras.functions.restoring import restore
 from hubkeras.functions.state import State
 from hubkeras.functions.variant_functions import BoundSubgraph, VariantFunctions
@@ -25,14 +28,28 @@ def initial_state(description: ModuleDescription, specs: Mapping[str, VariableSp
 
     Returns:
         The state. It lacks a variable that has no initializer either, which is an error only when something reads it.
+
+    Raises:
+        FormatError: The checkpoint is damaged, or an initializer fails.
     """
     values = restore(description, specs.values())
     state = State({name: spec for name, spec in specs.items() if name in values}, values)
     for name in [name for name in specs if name not in values]:  # one after the other: each may depend on those before
         found = description.initial_value(name)
         if found is not None:
-            variant, tensor = found
-            functions = VariantFunctions(variant, state, str(description.path), policy)
-            value = BoundSubgraph(functions, f"the initial value of variable {name!r}", [tensor])(watch=False)[0]
-            state.add(specs[name], value)
+            functions = VariantFunctions(found[0], state, str(description.path), policy)
+            state.add(specs[name], _compute(functions, name, found[1]))
     return state
+
+
+def _compute(functions: VariantFunctions, variable: str, tensor: str) -> tf.Tensor:
+    what = f"the initial value of variable {variable!r}"
+    try:
+        return BoundSubgraph(functions, what, [tensor])(watch=False)[0]
+    except tf.errors.OpError as error:
+        raise FormatError(
+            f"Cannot compute {what} of module {functions.graph.module}",
+            expected="an initializer that runs",
+            received=error.message,
+            fix="The module is damaged, or was written by a broken exporter",
+        ) from error

@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from hubkeras.errors import UnsupportedError
 from hubkeras.functions.building import reserved_names, split_arguments, wrap
-from hubkeras.functions.importing import import_graph, import_with_contexts
+from hubkeras.functions.importing import import_graph, import_with_contexts, named_errors
 from hubkeras.graphs.gradient_graphs import cut_gradient
 from hubkeras.graphs.random_seeds import SEED, draw_from_seed
 from hubkeras.graphs.residuals import RESIDUAL, find_residuals
@@ -188,8 +188,10 @@ class _Backward:
             names += [f"{INPUT}/{i}:0" for i in range(len(self.inputs))]
             xs = [sources[n] for n in names]
             floating = [i for i, n in enumerate(names) if self._is_differentiable(i)]
-            found = tf.compat.v1.gradients(ys, [xs[i] for i in floating], weights)
-            self._check_ends(ys, [xs[i] for i in floating], sources)
+            # What contexts say about each other is first looked at where gradients go through them.
+            with named_errors(f"differentiate {self.graph.purpose}"):
+                found = tf.compat.v1.gradients(ys, [xs[i] for i in floating], weights)
+                self._check_ends(ys, [xs[i] for i in floating], sources)
             gradients = dict(zip(floating, found, strict=True))
             fetches, layout = _flatten([gradients.get(i) for i in range(len(xs))])
             names = [tf.identity(t).name for t in fetches]

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from hubkeras.errors import FormatError, SignatureError, UnsupportedError
 from hubkeras.functions.building import build
+from hubkeras.functions.importing import named_errors
 from hubkeras.functions.replayed_gradients import build_replayed
 from hubkeras.functions.resources import Table
 from hubkeras.functions.state import replica
@@ -89,7 +90,10 @@ class BoundSubgraph:
         for variable in self._variant.variables(self.graph).values():
             if watch or not (variable.trainable and variable.dtype.is_floating):
                 note_access(replica(variable))
-        return list(function(*self._variant.handles(self.graph), *inputs))
+        handles = self._variant.handles(self.graph)
+        # Where a tape watches, this takes gradients, for which TensorFlow imports the bodies of loops once more.
+        with named_errors(f"run or differentiate {self.graph.purpose}"):
+            return list(function(*handles, *inputs))
 
     @property
     def variables(self) -> list[str]:

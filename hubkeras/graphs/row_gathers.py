@@ -11,8 +11,6 @@ import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
-
 from hubkeras.graphs.consumers import consumers_of
 from hubkeras.graphs.state_nodes import VARIABLES
 from hubkeras.savedmodel.protos import NodeDef, dtypes
@@ -23,7 +21,8 @@ if TYPE_CHECKING:
 
     from hubkeras.graphs.subgraph import Subgraph
 
-_GATHERS = frozenset({"Gather", "GatherV2"})
+_GATHERS = {"Gather": 2, "GatherV2": 3}
+"""Ops with the number of their inputs."""
 _READS = frozenset({"Identity", "ReadVariableOp"})
 _FLOATS = frozenset({dtypes.DT_FLOAT, dtypes.DT_DOUBLE, dtypes.DT_HALF, dtypes.DT_BFLOAT16})
 
@@ -69,7 +68,7 @@ def _only_reads(node: Any) -> bool:
 
 def _is_lookup(node: Any, source: str, index: Mapping[str, Any]) -> bool:
     """Tells whether a node gathers rows of `source`, and may do so at any time."""
-    if node.op not in _GATHERS or any(i.startswith("^") for i in node.input):
+    if len(node.input) != _GATHERS.get(node.op) or any(i.startswith("^") for i in node.input):
         return False
     if Ref.parse(node.input[0]) != Ref(source, 0) or node.attr["Tparams"].type not in _FLOATS:
         return False
@@ -78,7 +77,9 @@ def _is_lookup(node: Any, source: str, index: Mapping[str, Any]) -> bool:
     axis = index.get(Ref.parse(node.input[2]).node)
     if axis is None or axis.op != "Const" or ("batch_dims" in node.attr and node.attr["batch_dims"].i):
         return False
-    return int(tf.make_ndarray(axis.attr["value"].tensor)) == 0
+    # Not made an array of: nothing has looked yet at whether it fits its shape and what that takes.
+    value = axis.attr["value"].tensor
+    return not (value.tensor_shape.dim or any(value.tensor_content) or any(value.int_val) or any(value.int64_val))
 
 
 def _from_variable(gather: Any, variable: str) -> Any:

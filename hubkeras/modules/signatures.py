@@ -30,7 +30,7 @@ class SignatureCallable:
         self._module, self.name = module, name
 
     @tf.autograph.experimental.do_not_convert
-    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Computes all outputs; a signature with one input takes it by position too."""
         if len(args) > 1 or (args and kwargs):
             raise InputError(

@@ -49,6 +49,7 @@ def load_tf2(
     try:
         loaded = tf.saved_model.load(str(description.path), chosen, options)
         _check_signatures(getattr(loaded, "signatures", {}))
+        _check_losses(getattr(loaded, "regularization_losses", ()))
     except (HubKerasError, MemoryError):
         raise
     except Exception as error:
@@ -85,7 +86,15 @@ def _check_signatures(signatures: Mapping[str, Any]) -> None:
     for signature in signatures.values():
         specs = {**signature.structured_input_signature[1], **signature.structured_outputs}
         if not all(isinstance(name, str) and isinstance(spec, tf.TensorSpec) for name, spec in specs.items()):
-            raise FormatError("A signature is malformed", expected="tensors by their names", received=repr(specs))
+            raise ValueError(f"a signature of other than tensors by their names: {specs}")
+
+
+def _check_losses(losses: Iterable[Any]) -> None:
+    """Refuses, with whatever error, a regularization loss that cannot be called without arguments."""
+    for loss in losses:
+        functions = getattr(loss, "concrete_functions", [loss])
+        if not any(len(f.inputs) == len(f.captured_inputs) for f in functions):
+            raise ValueError(f"a regularization loss that takes arguments: {functions}")
 
 
 def _named(error: Exception, directory: Path) -> HubKerasError:

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from building import SimpleCell, v1, variable, write
+from tensorflow.core.protobuf import control_flow_pb2, saved_model_pb2
 from tensorflow.python.ops import random_ops
 
 import hubkeras
-from hubkeras.errors import UnsupportedError
+from hubkeras.errors import FormatError, UnsupportedError
 
 X = np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3)
 IDS = np.int32([1, 5])
@@ -51,6 +52,36 @@ def expected(x, w, table, function=same_in_eager_code):
         tape.watch([x, w, table])
         loss = tf.reduce_sum(function(x, w, table) ** 2)
     return tape.gradient(loss, [x, w, table])
+
+
+def edit(path, change):
+    """Changes the contexts of the while loops of a module."""
+    file = path / "saved_model.pb"
+    proto = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    contexts = proto.meta_graphs[0].collection_def["while_context"].bytes_list
+    made = [control_flow_pb2.WhileContextDef.FromString(value) for value in contexts.value]
+    change(made)
+    contexts.value[:] = [context.SerializeToString() for context in made]
+    file.write_bytes(proto.SerializeToString())
+
+
+def ask_for_no_iterations(contexts):
+    contexts[0].parallel_iterations = -1
+
+
+@pytest.mark.parametrize("change", [list.clear, ask_for_no_iterations])
+def test_contexts_that_are_malformed(tmp_path, change):
+    """A call does without contexts; its gradient says that it cannot."""
+    path = write(tmp_path / "m", recurrent)
+    edit(path, change)
+    module = hubkeras.load(path)
+    module({"x": X, "ids": IDS})
+    with (
+        tf.GradientTape() as tape,
+        pytest.raises(FormatError, match="Cannot differentiate signature 'default'") as info,
+    ):
+        tape.gradient(module({"x": X, "ids": IDS}), module.trainable_variables)
+    assert info.value.__cause__ is not None
 
 
 def assert_close(got, want):

@@ -1,6 +1,7 @@
 """Functions of signatures: built on first use, once, of what is asked for; dropped with their module."""
 
 import gc
+import shutil
 import subprocess
 import sys
 import threading
@@ -12,8 +13,10 @@ import tensorflow as tf
 from building import variable, write
 from parity import read
 from savedmodel.builder import const, dtype, meta_graph, node, placeholder, write_module
+from tensorflow.core.protobuf import saved_model_pb2
 
 import hubkeras
+from hubkeras.errors import FormatError
 
 MODULES = Path(__file__).parent.parent / "golden" / "modules"
 
@@ -60,6 +63,21 @@ def test_a_broken_output_matters_only_when_it_is_asked_for(tmp_path):
         module.apply([1.0], "default", ["lost"])
     with pytest.raises(NotImplementedError, match="NobodyKnows"):
         module.apply([1.0], "default", ["odd"])
+
+
+def test_a_loop_whose_body_cannot_be_imported(tmp_path):
+    """TensorFlow takes the function as it is, and reads it only where it differentiates the loop."""
+    path = shutil.copytree(MODULES / "functional_control_flow", tmp_path / "m")
+    proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    for function in proto.meta_graphs[0].graph_def.library.function:
+        for node_ in function.node_def:
+            if node_.op in {"Tanh", "AddV2", "Add"}:
+                node_.input.extend(node_.input)
+    (path / "saved_model.pb").write_bytes(proto.SerializeToString())
+    module = hubkeras.load(path)
+    x = tf.Variable(tf.ones([1, 4]))
+    with tf.GradientTape(), pytest.raises(FormatError, match="Cannot run or differentiate signature 'default'"):
+        module({"x": x, "steps": 2}, as_dict=True)
 
 
 @pytest.mark.parametrize(

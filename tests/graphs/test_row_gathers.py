@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from building import v1, write
+from tensorflow.core.protobuf import saved_model_pb2
 
 import hubkeras
+from hubkeras.errors import FormatError
 
 KINDS = ("resource", "reference", "reference_old", "partitioned", "in_front_of_a_loop")
 IDS = np.int32([7, 0, 999, 7])
@@ -142,3 +144,24 @@ def test_a_lookup_in_what_is_multiplied_too(tmp_path):
         tf.convert_to_tensor(tape.gradient(loss, module.variables[0])),
         [[0] * 4, [0] * 4, [2] * 4, [0] * 4] + 0 * np.eye(4),
     )
+
+
+def lose_the_axis(graph, gather):
+    del gather.input[2]
+
+
+def give_a_huge_axis(graph, gather):
+    (axis,) = [node for node in graph.node if node.name == gather.input[2]]
+    axis.attr["value"].tensor.tensor_shape.dim.add(size=1 << 40)
+
+
+@pytest.mark.parametrize("change", [lose_the_axis, give_a_huge_axis])
+def test_a_lookup_that_is_malformed(tmp_path, change):
+    path = write(tmp_path / "m", embedding("reference", 10))
+    proto = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    graph = proto.meta_graphs[0].graph_def
+    (gather,) = [node for node in graph.node if node.op == "GatherV2"]
+    change(graph, gather)
+    (path / "saved_model.pb").write_bytes(proto.SerializeToString())
+    with pytest.raises(FormatError):
+        hubkeras.load(path)(IDS)

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from building import write
 
 import hubkeras
 from hubkeras.errors import InputError, SignatureError
@@ -72,3 +73,12 @@ def test_wrong_arguments(call, words):
         call(signatures("functional_control_flow")["default"])
     for word in ["'default'", *words.split(" ")]:
         assert word in str(caught.value), caught.value
+
+
+def test_an_input_may_have_any_name(tmp_path):
+    def build(tags):
+        x = tf.compat.v1.placeholder(tf.float32, [], "x")
+        return {"default": ({"self": x}, {"default": x + 1.0})}
+
+    module = hubkeras.load(write(tmp_path / "m", build))
+    assert module.signatures["default"](self=1.0)["default"].numpy() == 2.0
