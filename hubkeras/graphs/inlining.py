@@ -10,10 +10,10 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import FormatError
+from hubkeras.graphs.attribute_placeholders import fill_placeholders, values_for
 from hubkeras.graphs.call_bounds import MOST_NODES, check_calls, too_large
 from hubkeras.graphs.function_library import CALLS
 from hubkeras.graphs.op_forms import find_output, output_ranges
-from hubkeras.graphs.placeholders import fill_placeholders, values_for
 from hubkeras.graphs.subgraph import by_name, copy_of
 from hubkeras.graphs.tensorflow_internals import op_def
 from hubkeras.savedmodel.protos import NodeDef

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from hubkeras.errors import FormatError
 from hubkeras.graphs.subgraph import by_name, copy_of
-from hubkeras.savedmodel.graph import attribute
+from hubkeras.savedmodel.graph_index import attribute
 from hubkeras.savedmodel.protos import NodeDef, dtypes
 from hubkeras.savedmodel.refs import Ref
 

@@ -11,9 +11,9 @@ import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from hubkeras.graphs.attribute_placeholders import fill_placeholders, values_for
 from hubkeras.graphs.call_bounds import DEEPEST_CALLS, MOST_NODES, too_large
 from hubkeras.graphs.function_library import FunctionLibrary, direct_functions
-from hubkeras.graphs.placeholders import fill_placeholders, values_for
 from hubkeras.savedmodel.protos import FunctionDef
 
 if TYPE_CHECKING:

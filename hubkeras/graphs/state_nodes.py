@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from hubkeras.graphs.tensorflow_internals import op_def
-from hubkeras.savedmodel.graph import VARIABLE_OPS as VARIABLES
+from hubkeras.savedmodel.graph_index import VARIABLE_OPS as VARIABLES
 from hubkeras.savedmodel.protos import dtypes
 
 

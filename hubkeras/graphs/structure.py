@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hubkeras.errors import FormatError
+from hubkeras.graphs.attribute_placeholders import has_placeholder
 from hubkeras.graphs.call_bounds import check_calls
-from hubkeras.graphs.frames import FRAME_OPS, check_frames
 from hubkeras.graphs.function_library import FunctionLibrary, functions_in
+from hubkeras.graphs.loop_frames import FRAME_OPS, check_frames
 from hubkeras.graphs.op_forms import argument_size, find_output, op_form, output_ranges
-from hubkeras.graphs.placeholders import has_placeholder
 from hubkeras.savedmodel.protos import DataType, dtypes
 from hubkeras.savedmodel.refs import Ref
 

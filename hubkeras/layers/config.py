@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from hubkeras.errors import HubKerasError, LayerError
 from hubkeras.functions.tensor_info import ParsedTensorInfo
-from hubkeras.layers.symbolic_stand_ins import symbolic
+from hubkeras.layers.symbolic_outputs import symbolic
 from hubkeras.savedmodel.description import TensorInfo, VariableSpec
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class LayerSpec:
     state: str = ""
     """Names the variables in their process: layers over one module have the same."""
     returned: Any = None
-    """What the last call returned, as `symbolic_stand_ins.describe` tells it, where no signature says so."""
+    """What the last call returned, as `symbolic_outputs.describe` tells it, where no signature says so."""
 
     @property
     def input_infos(self) -> dict[str, ParsedTensorInfo] | None:

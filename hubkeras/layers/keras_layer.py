@@ -26,7 +26,7 @@ from hubkeras.layers.output_shapes import (
     symbolic_outputs,
     unknown_shape,
 )
-from hubkeras.layers.symbolic_stand_ins import describe, placeholders, symbolic
+from hubkeras.layers.symbolic_outputs import describe, placeholders, symbolic
 from hubkeras.layers.tracking import TrackingLayer
 from hubkeras.layers.weight_files import load_values, store_values
 from hubkeras.modules.module import Module

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import CorruptFileError, FormatError, MissingFileError
-from hubkeras.savedmodel.graph import dtype_name, shape_tuple
+from hubkeras.savedmodel.graph_index import dtype_name, shape_tuple
 from hubkeras.savedmodel.leveldb_table import DamagedTableError, read_table
 from hubkeras.savedmodel.protos import BundleEntryProto, BundleHeaderProto, parse
 

@@ -13,7 +13,7 @@ from hubkeras.savedmodel.signatures import INIT_SIGNATURE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hubkeras.savedmodel.graph import Graph
+    from hubkeras.savedmodel.graph_index import Graph
 
 TABLE_INITIALIZERS = "table_initializer"
 _UPDATE_OPS = "update_ops"
@@ -62,7 +62,7 @@ def read_regularization_losses(meta_graph: Any) -> tuple[str, ...]:
 def read_table_initializers(meta_graph: Any, graph: Graph, *, with_init_op: bool) -> tuple[str, ...]:
     """Finds the ops that fill tables, among those that are to run when the graph is loaded.
 
-    What else stands there is left out: it never runs. The safety scan looks at it nevertheless.
+    What else stands there is left out: it never runs. The look before a load judges it nevertheless.
 
     Args:
         meta_graph: The `MetaGraphDef`.

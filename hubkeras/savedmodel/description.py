@@ -138,7 +138,7 @@ class ModuleDescription:
     checkpoint: Path | None
     """Prefix of the checkpoint's files, None if the module has no variables."""
     object_graphs: tuple[Any, ...] = field(default=(), repr=False)
-    """The `MetaGraphDef`s of the format "tf2", for the safety scan alone."""
+    """The `MetaGraphDef`s of the format "tf2", for the gate alone."""
 
     @property
     def variables(self) -> Mapping[str, VariableSpec]:

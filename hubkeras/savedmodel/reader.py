@@ -18,7 +18,7 @@ from hubkeras.savedmodel.collection_defs import (
     read_update_ops,
 )
 from hubkeras.savedmodel.description import GraphVariant, ModuleDescription
-from hubkeras.savedmodel.graph import index_graph
+from hubkeras.savedmodel.graph_index import index_graph
 from hubkeras.savedmodel.protos import FORMAT_V3, ModuleDef, SavedModel, parse
 from hubkeras.savedmodel.signatures import read_signatures
 from hubkeras.savedmodel.variables import read_variables

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.savedmodel.graph import ASSIGN_OPS, constant_strings, data_inputs
+from hubkeras.savedmodel.graph_index import ASSIGN_OPS, constant_strings, data_inputs
 from hubkeras.savedmodel.pruning import prune
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hubkeras.savedmodel.graph import Graph
+    from hubkeras.savedmodel.graph_index import Graph
     from hubkeras.savedmodel.refs import Ref
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import FormatError
 from hubkeras.savedmodel.description import SignatureSpec, TensorInfo
-from hubkeras.savedmodel.graph import NO_DTYPE, dtype_name, shape_tuple
+from hubkeras.savedmodel.graph_index import NO_DTYPE, dtype_name, shape_tuple
 from hubkeras.savedmodel.protos import TypeSpecProto
 from hubkeras.savedmodel.refs import Ref
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hubkeras.errors import FormatError, MissingFileError
 from hubkeras.savedmodel.collection_defs import byte_values
 from hubkeras.savedmodel.description import PartitionSpec, VariableSpec
-from hubkeras.savedmodel.graph import (
+from hubkeras.savedmodel.graph_index import (
     ASSIGN_OPS,
     NO_DTYPE,
     REFERENCE_VARIABLE_OPS,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from hubkeras.savedmodel.checkpoint import Checkpoint, CheckpointEntry
     from hubkeras.savedmodel.description import Shape
-    from hubkeras.savedmodel.graph import Graph
+    from hubkeras.savedmodel.graph_index import Graph
 
 _GLOBAL = "variables"
 _TRAINABLE = "trainable_variables"

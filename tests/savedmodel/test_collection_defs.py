@@ -11,7 +11,7 @@ from hubkeras.savedmodel.collection_defs import (
     read_table_initializers,
     read_update_ops,
 )
-from hubkeras.savedmodel.graph import index_graph
+from hubkeras.savedmodel.graph_index import index_graph
 from savedmodel.builder import attachment, const, meta_graph, node
 
 TABLES = [

@@ -1,6 +1,6 @@
 import pytest
 
-from hubkeras.savedmodel.graph import index_graph
+from hubkeras.savedmodel.graph_index import index_graph
 from hubkeras.savedmodel.saver import read_saver_keys
 from savedmodel.builder import const, meta_graph, node, variable
 

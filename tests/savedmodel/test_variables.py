@@ -6,7 +6,7 @@ from tensorflow.core.framework import variable_pb2
 from hubkeras.errors import CorruptFileError, FormatError, MissingFileError
 from hubkeras.savedmodel.checkpoint import Checkpoint, CheckpointEntry
 from hubkeras.savedmodel.description import PartitionSpec
-from hubkeras.savedmodel.graph import index_graph
+from hubkeras.savedmodel.graph_index import index_graph
 from hubkeras.savedmodel.variables import read_variables
 from savedmodel.builder import const, dtype, meta_graph, node, shape, variable, variable_def
 

@@ -2,7 +2,7 @@ import pytest
 from tensorflow.core.framework import graph_pb2, types_pb2
 
 from hubkeras.errors import FormatError
-from hubkeras.savedmodel.graph import (
+from hubkeras.savedmodel.graph_index import (
     attribute,
     constant_strings,
     data_inputs,
