@@ -4,10 +4,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from building import v1, variable, write
+from savedmodel.builder import AttrValue, const, dtype, func, meta_graph, node, shape, variable_def, write_module
+from savedmodel.builder import function as builder_function
+from tensorflow.core.framework import types_pb2
 from tensorflow.python.framework import function
 
 import hubkeras
-from hubkeras.errors import UnsupportedError
+from hubkeras.errors import FormatError, UnsupportedError
+from hubkeras.graphs.function_library import FunctionLibrary
+from hubkeras.graphs.inlining import inline_calls
+from hubkeras.graphs.subgraph import Subgraph, by_name
+
+FLOAT = dtype("float32")
 
 X = np.ones((1, 3), np.float32)
 W = np.float32([1, 2, 3])
@@ -93,3 +101,58 @@ def test_second_derivatives_of_a_plain_call(tmp_path):
     with tf.GradientTape() as outer:
         gradient = gradient_of(module)
     np.testing.assert_allclose(outer.gradient(gradient, module.variables[0]), [2, 2, 2])
+
+
+def reader(of_data):
+    """A function that reads the variable whose handle it gets, and adds what else it gets."""
+    read = node("read", "ReadVariableOp", "handle", dtype=FLOAT)
+    total = node("sum", "AddV2", "read:value:0", "other" if of_data else "read:value:0", T=FLOAT)
+    args = ["handle", "other"] if of_data else ["handle"]
+    made = builder_function("reader", read, total, args=args, returns={"y": "sum:z:0"}, of="float32")
+    made.signature.input_arg[0].type = types_pb2.DT_RESOURCE
+    return made
+
+
+@pytest.mark.parametrize("op", ["StatefulPartitionedCall", "reader"])
+@pytest.mark.parametrize("of_data", [False, True])
+def test_a_call_waits_for_what_the_graph_ordered_before_it(tmp_path, op, of_data):
+    """A function that reads a variable after an assignment, ordered by a control edge or by data: 1 + 10, twice."""
+    assign = node("assign", "AssignAddVariableOp", "w", "ten", dtype=FLOAT)
+    after = node("after", "ReadVariableOp", "w", "^assign", dtype=FLOAT)
+    inputs = ["w", "after"] if of_data else ["w", "^assign"]
+    types = [types_pb2.DT_RESOURCE, types_pb2.DT_FLOAT][: 1 + of_data]
+    attributes = {
+        "f": func("reader"),
+        "Tin": AttrValue(list=AttrValue.ListValue(type=types)),
+        "Tout": AttrValue(list=AttrValue.ListValue(type=[types_pb2.DT_FLOAT])),
+    }
+    call = node("call", op, *inputs, **({} if op == "reader" else attributes))
+    nodes = [node("w", "VarHandleOp", dtype=FLOAT, shape=shape(2)), const("ten", np.float32([10, 10])), assign, after]
+    graph = meta_graph(
+        *nodes,
+        call,
+        node("y", "Identity", "call", T=FLOAT),
+        signatures={"default": ({}, {"default": "y:0"})},
+        functions=[reader(of_data)],
+        collections={"variables": [variable_def("w")]},
+    )
+    module = hubkeras.load(write_module(tmp_path / "m", graph, values={"w": np.float32([1, 1])}))
+    for times in (1, 2, 3):
+        assert module().numpy().tolist() == [2 * (1 + 10 * times)] * 2
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda f: f.signature.input_arg.add(name="more", type=1), "for the 2 that it takes"),
+        (lambda f: f.ret.clear(), "no result 'y'"),
+        (lambda f: f.ret.__setitem__("y", "gone:z:0"), "which nothing in it gives"),
+        (lambda f: f.ret.__setitem__("y", "sum:z:7"), "which nothing in it gives"),
+    ],
+)
+def test_functions_that_do_not_fit_their_calls(change, words):
+    double = builder_function("double", node("sum", "AddV2", "x", "x"), args=["x"], returns={"y": "sum:z:0"})
+    change(double)
+    graph = Subgraph(by_name([const("a", "x"), node("call", "double", "a")]), FunctionLibrary({"double": double}))
+    with pytest.raises(FormatError, match=words):
+        inline_calls(graph)
