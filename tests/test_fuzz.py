@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")])}
 
@@ -16,9 +14,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False)
 
 
-@pytest.mark.xfail(strict=False, reason="graphs reach TensorFlow without the gate")
 def test_damaged_modules_work_or_are_refused():
-    result = run(str(ROOT / "benchmarks" / "fuzz.py"), "--count", "300")
+    result = run(str(ROOT / "benchmarks" / "fuzz.py"), "--count", "300", "--jobs", "2")
     assert "300 mutants" in result.stdout, result.stderr[-3000:]
     assert result.returncode == 0, result.stdout[-8000:]
 
