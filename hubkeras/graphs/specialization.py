@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hubkeras.graphs.attribute_placeholders import fill_placeholders, values_for
 from hubkeras.graphs.call_bounds import DEEPEST_CALLS, MOST_NODES, too_large
-from hubkeras.graphs.function_library import FunctionLibrary, direct_functions
+from hubkeras.graphs.function_library import CALLS, FunctionLibrary, direct_functions
 from hubkeras.savedmodel.protos import FunctionDef
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ KEPT_ATTRIBUTES = frozenset(
 )
 """Attributes outside of an op's definition that mean something to whoever runs it; the others tie a node to the process
 that wrote it, or have TensorFlow do what no list of ops tells."""
+_SETTINGS_OF_CALLS = ("config", "config_proto", "executor_type")
+"""How the process that wrote a call ran it: a session's settings, which are none of a module's business."""
 _NAMES_IN_PROCESS = ("shared_name", "stack_name")
 
 _serial = itertools.count()
@@ -133,5 +135,7 @@ def _filled_in(source: Any, name: str, values: Mapping[str, Any]) -> Any:
     for node in function.node_def:
         node.device = ""
         drop_private_attributes(node.attr)
+        for key in _SETTINGS_OF_CALLS if node.op in CALLS else ():
+            node.attr.pop(key, None)
         fill_placeholders(node.attr, values)
     return function

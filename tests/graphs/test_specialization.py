@@ -101,3 +101,10 @@ def test_functions_that_name_one_another_through_attributes():
     again = node("again", "PartitionedCall", "x", f=func("f", g=func("h", g=AttrValue(placeholder="g"))))
     with pytest.raises(FormatError, match="200000"):
         specialized(node("c", "PartitionedCall", f=func("f", g=func("h"))), functions=[say("f", again), say("h")])
+
+
+def test_settings_of_another_process_are_dropped():
+    settings = {"config_proto": text("x"), "executor_type": text("y"), "_XlaMustCompile": AttrValue(b=True)}
+    body = node("inner", "PartitionedCall", "x", f=func("say", stream=text("a")), **settings)
+    graph = specialized(node("c", "PartitionedCall", f=func("outer")), functions=[say(), say("outer", body)])
+    assert [list(n.attr) for f in graph.library.functions.values() for n in f.node_def if n.op != "PrintV2"] == [["f"]]
