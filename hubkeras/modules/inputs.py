@@ -106,7 +106,8 @@ class _Converter:
     def __init__(self, signature: str, name: str, info: ParsedTensorInfo) -> None:
         self.where, self.info = f"input {name!r} of signature {signature!r}", info
 
-    def convert(self, value: Any) -> Any:
+    def convert(self, given: Any) -> Any:
+        value = given
         if self.info.is_sparse:
             value = self._sparse(value)
         elif self.info.is_composite:
@@ -116,7 +117,7 @@ class _Converter:
         if value.dtype != self.info.dtype:
             self._refuse(f"{value.dtype.name}", "Cast it with tf.cast")
         if not self.info.get_shape().is_compatible_with(value.shape):
-            self._refuse(f"shape {value.shape}", _shape_hint(self.info.get_shape(), value.shape))
+            self._refuse(f"shape {value.shape}", _shape_hint(given, self.info.get_shape(), value.shape))
         return value
 
     def _dense(self, value: Any) -> tf.Tensor:
@@ -215,9 +216,19 @@ def _kind(value: Any) -> str:
     return "nothing" if value is None else "a Tensor"
 
 
-def _shape_hint(expected: tf.TensorShape, received: tf.TensorShape) -> str:
+def _shape_hint(given: Any, expected: tf.TensorShape, received: tf.TensorShape) -> str:
     if expected.rank is None or received.rank is None:
         return ""
-    if received.rank == expected.rank + 1 and received[-1] == 1:
+    if has_extra_axis(expected, received):
         return "Take the last axis off with tf.squeeze(x, -1)"
-    return "Add the batch axis with x[tf.newaxis]" if received.rank == expected.rank - 1 else ""
+    if received.rank != expected.rank - 1:
+        return ""
+    is_bare = received.rank == 0 and isinstance(given, (str, bytes, int, float))
+    return f"Write [{given!r}], or x[tf.newaxis] for a tensor x" if is_bare else "Add the batch axis with x[tf.newaxis]"
+
+
+def has_extra_axis(expected: tf.TensorShape, received: tf.TensorShape) -> bool:
+    """Tells whether a shape differs in a last axis of 1 from what a signature asks for."""
+    if expected.rank is None or received.rank is None:
+        return False
+    return received.rank == expected.rank + 1 and received[-1] == 1

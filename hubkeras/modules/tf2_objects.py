@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.errors import UnsupportedError
+from hubkeras.errors import InputError, UnsupportedError
 from hubkeras.functions.tensor_info import ParsedTensorInfo
 from hubkeras.modules.defaults import choose_output, choose_signature
 from hubkeras.modules.inputs import normalize
@@ -70,7 +70,7 @@ class LoadedObject(tf.Module):
             return self.loaded(*args, **kwargs)
         name = self.signature_name(signature)
         infos = self.get_input_info_dict(name)
-        values = normalize(args[0] if args else None, infos, name)
+        values = normalize(_only_inputs(name, *args, **kwargs), infos, name)
         outputs = self.signatures[name](**values)
         if as_dict:
             return outputs
@@ -171,6 +171,17 @@ class LoadedObject(tf.Module):
             f"Cannot write TF2 SavedModel {self._description.path} in TF1 Hub format to {path}",
             fix="Use tf.saved_model.save(module.loaded, path)",
         )
+
+
+def _only_inputs(signature: str, *args: Any, **kwargs: Any) -> Any:
+    """Returns the inputs of a signature, given as a module in TF1 Hub format takes them."""
+    if len(args) + len(kwargs) > 1 or kwargs.keys() - {"inputs"}:
+        raise InputError(
+            f"Cannot call signature {signature!r}",
+            expected="one value, or a dict by the names of its inputs, alone or as inputs=",
+            received=f"{len(args)} positional arguments and keywords {sorted(kwargs)}",
+        )
+    return kwargs["inputs"] if kwargs else args[0] if args else None
 
 
 def takes_training(function: Any) -> bool:
