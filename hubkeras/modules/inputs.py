@@ -106,7 +106,8 @@ class _Converter:
     def __init__(self, signature: str, name: str, info: ParsedTensorInfo) -> None:
         self.where, self.info = f"input {name!r} of signature {signature!r}", info
 
-    def convert(self, value: Any) -> Any:
+    def convert(self, given: Any) -> Any:
+        value = given
         if self.info.is_sparse:
             value = self._sparse(value)
         elif self.info.is_composite:
@@ -116,7 +117,7 @@ class _Converter:
         if value.dtype != self.info.dtype:
             self._refuse(f"{value.dtype.name}", "Cast it with tf.cast")
         if not self.info.get_shape().is_compatible_with(value.shape):
-            self._refuse(f"shape {value.shape}", _shape_hint(self.info.get_shape(), value.shape))
+            self._refuse(f"shape {value.shape}", _shape_hint(given, self.info.get_shape(), value.shape))
         return value
 
     def _dense(self, value: Any) -> tf.Tensor:
@@ -128,21 +129,40 @@ class _Converter:
             return value
         if isinstance(value, tf.Variable) or (hasattr(value, "__tf_tensor__") and hasattr(value, "dtype")):
             return tf.convert_to_tensor(value)
-        try:
-            return tf.convert_to_tensor(value, self.info.dtype)
-        except (TypeError, ValueError) as error:
-            return self._from_numpy(value, error)
-
-    def _from_numpy(self, value: Any, error: Exception) -> tf.Tensor:
-        """Converts what numpy can cast and TensorFlow will not, such as a list of numpy floats to half."""
-        try:
+        if hasattr(value, "__array__"):
             array = np.asarray(value)
-        except ValueError:  # rows of several lengths
-            self._refuse(f"{type(value).__name__}: {str(error).splitlines()[0]}")
-        numeric = array.dtype.kind in "iufb" and (self.info.dtype.is_floating or self.info.dtype.is_integer)
-        if not numeric or (array.dtype.kind == "f" and self.info.dtype.is_integer):
-            self._refuse(f"{type(value).__name__}: {str(error).splitlines()[0]}")
-        return tf.convert_to_tensor(array.astype(self.info.dtype.as_numpy_dtype))
+            if array.dtype != object:
+                return self._from_array(array, f"{type(value).__name__} of dtype {array.dtype}")
+            value = array.tolist()  # TensorFlow would read the number in an object "1"
+        return self._from_python(value)
+
+    def _from_python(self, value: Any) -> tf.Tensor:
+        try:
+            tensor = tf.convert_to_tensor(value, self.info.dtype)
+        except (TypeError, ValueError) as error:
+            received = f"{type(value).__name__}: {str(error).splitlines()[0]}"
+            try:  # numpy can cast what TensorFlow will not, such as a list of numpy floats to half
+                array = np.asarray(value)
+            except ValueError:  # rows of several lengths
+                self._refuse(received)
+            return self._from_array(array, received)
+        if self.info.dtype.is_integer and not any(map(tf.is_tensor, tf.nest.flatten(value))):
+            self._check_range(np.asarray(value))  # TensorFlow wraps -1 around, and numpy's integers in a list
+        return tensor
+
+    def _from_array(self, array: np.ndarray[Any, Any], received: str) -> tf.Tensor:
+        """Converts what the dtype can hold without loss, but for the last digits of floats."""
+        target = self.info.dtype
+        if not _can_hold(target, array.dtype):
+            self._refuse(received, "If the loss is meant, cast it with astype" if array.dtype.kind in "fciu" else "")
+        if target.is_integer:
+            self._check_range(array)
+        return tf.convert_to_tensor(array if target == tf.string else array.astype(target.as_numpy_dtype), target)
+
+    def _check_range(self, array: np.ndarray[Any, Any]) -> None:
+        low, high = self.info.dtype.min, self.info.dtype.max
+        if array.size and (array.min() < low or array.max() > high):
+            self._refuse(f"values from {array.min()} to {array.max()}", f"This dtype holds {low} to {high}")
 
     def _sparse(self, value: Any) -> tf.SparseTensor:
         if isinstance(value, tf.compat.v1.SparseTensorValue):
@@ -155,7 +175,9 @@ class _Converter:
         spec = self.info.type_spec
         if isinstance(spec, tf.RaggedTensorSpec):
             if isinstance(value, tf.compat.v1.ragged.RaggedTensorValue):
-                value = tf.ragged.constant(value.to_list(), dtype=self.info.dtype)
+                flat = np.asarray(value.flat_values)
+                flat = self._from_array(flat, f"{_kind(value)} of dtype {flat.dtype}")
+                value = tf.RaggedTensor.from_nested_row_splits(flat, value.nested_row_splits)
             if not isinstance(value, tf.RaggedTensor):
                 self._refuse(_kind(value), "Make one with tf.ragged.constant or tf.RaggedTensor.from_tensor")
             if value.dtype == self.info.dtype:
@@ -172,6 +194,20 @@ class _Converter:
         raise InputError(f"Cannot convert {self.where}", expected=expected, received=received, fix=fix)
 
 
+def _can_hold(target: tf.DType, dtype: np.dtype[Any]) -> bool:
+    try:
+        source = tf.as_dtype(dtype)
+    except TypeError:  # dates and the like
+        return False
+    # TensorFlow itself would cast all numpy arrays: 1.7 to 1 for an integer, "1" to a number, any number to True.
+    whole = source.is_integer or source.is_bool
+    if target.is_complex:
+        return whole or source.is_floating or source.is_complex
+    if target.is_floating:
+        return whole or source.is_floating
+    return whole if target.is_integer else source == target
+
+
 def _kind(value: Any) -> str:
     if isinstance(value, (tf.SparseTensor, tf.compat.v1.SparseTensorValue)):
         return "a SparseTensor"
@@ -180,9 +216,19 @@ def _kind(value: Any) -> str:
     return "nothing" if value is None else "a Tensor"
 
 
-def _shape_hint(expected: tf.TensorShape, received: tf.TensorShape) -> str:
+def _shape_hint(given: Any, expected: tf.TensorShape, received: tf.TensorShape) -> str:
     if expected.rank is None or received.rank is None:
         return ""
-    if received.rank == expected.rank + 1 and received[-1] == 1:
+    if has_extra_axis(expected, received):
         return "Take the last axis off with tf.squeeze(x, -1)"
-    return "Add the batch axis with x[tf.newaxis]" if received.rank == expected.rank - 1 else ""
+    if received.rank != expected.rank - 1:
+        return ""
+    is_bare = received.rank == 0 and isinstance(given, (str, bytes, int, float))
+    return f"Write [{given!r}], or x[tf.newaxis] for a tensor x" if is_bare else "Add the batch axis with x[tf.newaxis]"
+
+
+def has_extra_axis(expected: tf.TensorShape, received: tf.TensorShape) -> bool:
+    """Tells whether a shape differs in a last axis of 1 from what a signature asks for."""
+    if expected.rank is None or received.rank is None:
+        return False
+    return received.rank == expected.rank + 1 and received[-1] == 1

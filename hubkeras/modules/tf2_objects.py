@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.errors import UnsupportedError
+from hubkeras.errors import InputError, UnsupportedError
 from hubkeras.functions.tensor_info import ParsedTensorInfo
 from hubkeras.modules.defaults import choose_output, choose_signature
 from hubkeras.modules.inputs import normalize
+from hubkeras.modules.signatures import Signatures
 from hubkeras.savedmodel.description import TensorInfo
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class LoadedObject(tf.Module):
             return self.loaded(*args, **kwargs)
         name = self.signature_name(signature)
         infos = self.get_input_info_dict(name)
-        values = normalize(args[0] if args else None, infos, name)
+        values = normalize(_only_inputs(name, *args, **kwargs), infos, name)
         outputs = self.signatures[name](**values)
         if as_dict:
             return outputs
@@ -97,7 +98,7 @@ class LoadedObject(tf.Module):
     @property
     def signatures(self) -> Mapping[str, Callable[..., dict[str, Any]]]:
         """The signatures, as `tf.saved_model.load` gives them."""
-        return getattr(self.loaded, "signatures", {})
+        return Signatures(self, lambda name: self.loaded.signatures[name])
 
     @property
     def variables(self) -> tuple[tf.Variable, ...]:
@@ -125,7 +126,7 @@ class LoadedObject(tf.Module):
         Raises:
             SignatureError: There is no such signature, or none that could be the default.
         """
-        return choose_signature(signature, list(self.signatures), f"TF2 SavedModel {self._description.path}")
+        return choose_signature(signature, self.get_signature_names(), f"TF2 SavedModel {self._description.path}")
 
     def get_tags(self) -> list[Tags]:
         """Returns the tag set of every graph."""
@@ -134,7 +135,7 @@ class LoadedObject(tf.Module):
     def get_signature_names(self, tags: Iterable[str] | None = None) -> list[str]:
         """Returns the names of the signatures."""
         del tags
-        return list(self.signatures)
+        return list(getattr(self.loaded, "signatures", ()))
 
     def get_input_info_dict(
         self, signature: str | None = None, tags: Iterable[str] | None = None
@@ -170,6 +171,17 @@ class LoadedObject(tf.Module):
             f"Cannot write TF2 SavedModel {self._description.path} in TF1 Hub format to {path}",
             fix="Use tf.saved_model.save(module.loaded, path)",
         )
+
+
+def _only_inputs(signature: str, *args: Any, **kwargs: Any) -> Any:
+    """Returns the inputs of a signature, given as a module in TF1 Hub format takes them."""
+    if len(args) + len(kwargs) > 1 or kwargs.keys() - {"inputs"}:
+        raise InputError(
+            f"Cannot call signature {signature!r}",
+            expected="one value, or a dict by the names of its inputs, alone or as inputs=",
+            received=f"{len(args)} positional arguments and keywords {sorted(kwargs)}",
+        )
+    return kwargs["inputs"] if kwargs else args[0] if args else None
 
 
 def takes_training(function: Any) -> bool:
