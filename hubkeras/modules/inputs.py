@@ -123,7 +123,7 @@ class _Converter:
     def _dense(self, value: Any) -> tf.Tensor:
         if _kind(value) != "a Tensor":
             self._refuse(_kind(value))
-        if hasattr(value, "_keras_history"):
+        if type(value).__name__ == "KerasTensor":  # of Keras, which this floor does not know
             self._refuse("a KerasTensor", "Wrap the module in hubkeras.KerasLayer to use it in a functional model")
         if isinstance(value, tf.Tensor):
             return value
