@@ -129,7 +129,7 @@ class _Converter:
             return value
         if isinstance(value, tf.Variable) or (hasattr(value, "__tf_tensor__") and hasattr(value, "dtype")):
             return tf.convert_to_tensor(value)
-        if hasattr(value, "__array__"):
+        if hasattr(value, "__array__") and not self.info.dtype.is_quantized:  # numpy has no quantised dtypes
             array = np.asarray(value)
             if array.dtype != object:
                 return self._from_array(array, f"{type(value).__name__} of dtype {array.dtype}")
@@ -145,6 +145,8 @@ class _Converter:
                 array = np.asarray(value)
             except ValueError:  # rows of several lengths
                 self._refuse(received)
+            if not _can_hold(self.info.dtype, array.dtype):
+                self._refuse(received)
             return self._from_array(array, received)
         if self.info.dtype.is_integer and not any(map(tf.is_tensor, tf.nest.flatten(value))):
             self._check_range(np.asarray(value))  # TensorFlow wraps -1 around, and numpy's integers in a list
@@ -153,7 +155,7 @@ class _Converter:
     def _from_array(self, array: np.ndarray[Any, Any], received: str) -> tf.Tensor:
         """Converts what the dtype can hold without loss, but for the last digits of floats."""
         target = self.info.dtype
-        if not _can_hold(target, array.dtype):
+        if not _can_hold(target, array.dtype) and not _is_exact(target, array):
             self._refuse(received, "If the loss is meant, cast it with astype" if array.dtype.kind in "fciu" else "")
         if target.is_integer:
             self._check_range(array)
@@ -161,7 +163,7 @@ class _Converter:
 
     def _check_range(self, array: np.ndarray[Any, Any]) -> None:
         low, high = self.info.dtype.min, self.info.dtype.max
-        if array.size and (array.min() < low or array.max() > high):
+        if array.size and (int(array.min()) < low or int(array.max()) > high):
             self._refuse(f"values from {array.min()} to {array.max()}", f"This dtype holds {low} to {high}")
 
     def _sparse(self, value: Any) -> tf.SparseTensor:
@@ -206,6 +208,15 @@ def _can_hold(target: tf.DType, dtype: np.dtype[Any]) -> bool:
     if target.is_floating:
         return whole or source.is_floating
     return whole if target.is_integer else source == target
+
+
+def _is_exact(target: tf.DType, array: np.ndarray[Any, Any]) -> bool:
+    """Tells whether numbers stand for what another kind of dtype has: whole floats, 0 and 1 for booleans."""
+    if array.dtype.kind not in "fiu":
+        return False
+    if target.is_integer:
+        return bool(np.all(np.isfinite(array) & (array == np.trunc(array))))
+    return target.is_bool and bool(np.all((array == 0) | (array == 1)))
 
 
 def _kind(value: Any) -> str:
