@@ -16,7 +16,7 @@ from hubkeras.functions.state import replica
 from hubkeras.functions.tensor_info import flatten_all, input_infos, output_infos, pack_all
 from hubkeras.graphs.cutting import VariantGraph
 from hubkeras.graphs.state_nodes import VARIABLES
-from hubkeras.graphs.tensorflow_internals import BUILDING, note_access, xla_compiles
+from hubkeras.graphs.tensorflow_internals import BUILDING, note_access, note_frozen_access, xla_compiles
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -80,16 +80,16 @@ class BoundSubgraph:
 
         Args:
             inputs: Values of the fed tensors.
-            watch: Whether gradient tapes watch the trainable variables. Functions that are being traced learn of the
-                others in any case, so that an export finds them.
+            watch: Whether gradient tapes watch the trainable variables. Functions that are being traced learn of all
+                variables in any case, so that an export finds them.
 
         Returns:
             The fetched tensors.
         """
         function = self._function
         for variable in self._variant.variables(self.graph).values():
-            if watch or not (variable.trainable and variable.dtype.is_floating):
-                note_access(replica(variable))
+            note = note_access if watch or not variable.trainable else note_frozen_access
+            note(replica(variable))
         handles = self._variant.handles(self.graph)
         # Where a tape watches, this takes gradients, for which TensorFlow imports the bodies of loops once more.
         with named_errors(f"run or differentiate {self.graph.purpose}"):
