@@ -10,6 +10,7 @@ from hubkeras.errors import FormatError
 from hubkeras.functions.resources import AssetPath
 from hubkeras.graphs import tensorflow_internals
 from hubkeras.graphs.tensorflow_internals import BUILDING
+from hubkeras.savedmodel.assets import find_asset
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,10 +66,14 @@ class State(tf.Module):
         return self.tables[name].resource_handle
 
     def asset(self, spec: AssetSpec) -> tf.saved_model.Asset:
-        """Returns an asset, for what fills a table."""
+        """Returns an asset, for what fills a table.
+
+        Raises:
+            MissingFileError: The file is not there.
+        """
         if spec.filename not in self.assets:
             with tf.init_scope():
-                self.assets[spec.filename] = tf.saved_model.Asset(str(spec.path))
+                self.assets[spec.filename] = tf.saved_model.Asset(str(find_asset(spec)))
         return self.assets[spec.filename]
 
     def path(self, spec: AssetSpec) -> tf.Tensor:

@@ -75,18 +75,26 @@ class BoundSubgraph:
             return build_replayed(self.graph, self._differentiable, state, self._specs)
         return build(self.graph, state, self._specs)
 
-    def __call__(self, inputs: Sequence[tf.Tensor] = (), watch: bool = True) -> list[tf.Tensor]:
+    @cached_property
+    def _plain(self) -> Callable[..., list[tf.Tensor]]:
+        """The function without what a replayed gradient needs: neither freezing nor converters know these ops."""
+        if not self.graph.needs_replay:
+            return self._function
+        return build(self.graph, self._variant.handles(self.graph), self._specs)
+
+    def __call__(self, inputs: Sequence[tf.Tensor] = (), watch: bool = True, gradients: bool = True) -> list[tf.Tensor]:
         """Runs the subgraph.
 
         Args:
             inputs: Values of the fed tensors.
             watch: Whether gradient tapes watch the trainable variables. Functions that are being traced learn of all
                 variables in any case, so that an export finds them.
+            gradients: Whether the subgraph must be one whose gradients can be taken.
 
         Returns:
             The fetched tensors.
         """
-        function = self._function
+        function = self._function if gradients else self._plain
         for variable in self._variant.variables(self.graph).values():
             note = note_access if watch or not variable.trainable else note_frozen_access
             note(replica(variable))
@@ -130,17 +138,18 @@ class SignatureFunction:
         targets = variant.graph.runnable(variant.graph.variant.update_ops, feeds) if update else []
         self.bound = BoundSubgraph(variant, f"signature {signature.name!r}", fetches, feeds, specs, targets)
 
-    def __call__(self, inputs: Mapping[str, Any], watch: bool = True) -> dict[str, Any]:
+    def __call__(self, inputs: Mapping[str, Any], watch: bool = True, gradients: bool = True) -> dict[str, Any]:
         """Computes the outputs.
 
         Args:
             inputs: Converted values by name.
             watch: Whether gradient tapes watch the trainable variables.
+            gradients: Whether it must be possible to take gradients.
 
         Returns:
             The outputs by name.
         """
-        return pack_all(self.outputs, self.bound(flatten_all(self.inputs, inputs), watch))
+        return pack_all(self.outputs, self.bound(flatten_all(self.inputs, inputs), watch, gradients))
 
 
 class VariantFunctions:

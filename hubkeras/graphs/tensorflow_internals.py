@@ -25,6 +25,7 @@ _PRIVATE_NAMES = (
     "client.pywrap_tf_session.TF_GetAllOpList",
     "client.pywrap_tf_session.TF_GetBuffer",
     "eager.context.context",
+    "eager.polymorphic_function.concrete_function.ConcreteFunction",
     "eager.context.Context.has_function",
     "eager.context.Context.remove_function",
     "framework.kernels.get_registered_kernels_for_op",
@@ -205,6 +206,11 @@ def _forget_function(name: str) -> None:
     process = _private("eager.context.context")()
     if process.has_function(name):
         process.remove_function(name)
+
+
+def concrete_function_class() -> Any:
+    """Returns the class that TensorFlow's tools ask functions for."""
+    return _private("eager.polymorphic_function.concrete_function.ConcreteFunction")
 
 
 def decode_type_spec(serialized: bytes) -> tf.TypeSpec:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from hubkeras.errors import ExportError, ExportExistsError
 from hubkeras.functions.restoring import parts_of, slice_text
+from hubkeras.savedmodel.assets import find_asset
 from hubkeras.savedmodel.protos import FORMAT_V3, ModuleDef, SavedModel
 from hubkeras.savedmodel.reader import MODULE_FILE, SAVED_MODEL_FILE
 
@@ -101,7 +102,7 @@ def write_graphs(description: ModuleDescription, directory: Path) -> None:
         for asset in variant.assets:
             place = directory / "assets" / asset.filename
             place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(asset.path, place)
+            shutil.copyfile(find_asset(asset), place)
 
 
 _HUB_COLLECTIONS = frozenset(

@@ -128,21 +128,40 @@ class _Converter:
             return value
         if isinstance(value, tf.Variable) or (hasattr(value, "__tf_tensor__") and hasattr(value, "dtype")):
             return tf.convert_to_tensor(value)
-        try:
-            return tf.convert_to_tensor(value, self.info.dtype)
-        except (TypeError, ValueError) as error:
-            return self._from_numpy(value, error)
-
-    def _from_numpy(self, value: Any, error: Exception) -> tf.Tensor:
-        """Converts what numpy can cast and TensorFlow will not, such as a list of numpy floats to half."""
-        try:
+        if hasattr(value, "__array__"):
             array = np.asarray(value)
-        except ValueError:  # rows of several lengths
-            self._refuse(f"{type(value).__name__}: {str(error).splitlines()[0]}")
-        numeric = array.dtype.kind in "iufb" and (self.info.dtype.is_floating or self.info.dtype.is_integer)
-        if not numeric or (array.dtype.kind == "f" and self.info.dtype.is_integer):
-            self._refuse(f"{type(value).__name__}: {str(error).splitlines()[0]}")
-        return tf.convert_to_tensor(array.astype(self.info.dtype.as_numpy_dtype))
+            if array.dtype != object:
+                return self._from_array(array, f"{type(value).__name__} of dtype {array.dtype}")
+            value = array.tolist()  # TensorFlow would read the number in an object "1"
+        return self._from_python(value)
+
+    def _from_python(self, value: Any) -> tf.Tensor:
+        try:
+            tensor = tf.convert_to_tensor(value, self.info.dtype)
+        except (TypeError, ValueError) as error:
+            received = f"{type(value).__name__}: {str(error).splitlines()[0]}"
+            try:  # numpy can cast what TensorFlow will not, such as a list of numpy floats to half
+                array = np.asarray(value)
+            except ValueError:  # rows of several lengths
+                self._refuse(received)
+            return self._from_array(array, received)
+        if self.info.dtype.is_integer and not any(map(tf.is_tensor, tf.nest.flatten(value))):
+            self._check_range(np.asarray(value))  # TensorFlow wraps -1 around, and numpy's integers in a list
+        return tensor
+
+    def _from_array(self, array: np.ndarray[Any, Any], received: str) -> tf.Tensor:
+        """Converts what the dtype can hold without loss, but for the last digits of floats."""
+        target = self.info.dtype
+        if not _can_hold(target, array.dtype):
+            self._refuse(received, "If the loss is meant, cast it with astype" if array.dtype.kind in "fciu" else "")
+        if target.is_integer:
+            self._check_range(array)
+        return tf.convert_to_tensor(array if target == tf.string else array.astype(target.as_numpy_dtype), target)
+
+    def _check_range(self, array: np.ndarray[Any, Any]) -> None:
+        low, high = self.info.dtype.min, self.info.dtype.max
+        if array.size and (array.min() < low or array.max() > high):
+            self._refuse(f"values from {array.min()} to {array.max()}", f"This dtype holds {low} to {high}")
 
     def _sparse(self, value: Any) -> tf.SparseTensor:
         if isinstance(value, tf.compat.v1.SparseTensorValue):
@@ -155,7 +174,9 @@ class _Converter:
         spec = self.info.type_spec
         if isinstance(spec, tf.RaggedTensorSpec):
             if isinstance(value, tf.compat.v1.ragged.RaggedTensorValue):
-                value = tf.ragged.constant(value.to_list(), dtype=self.info.dtype)
+                flat = np.asarray(value.flat_values)
+                flat = self._from_array(flat, f"{_kind(value)} of dtype {flat.dtype}")
+                value = tf.RaggedTensor.from_nested_row_splits(flat, value.nested_row_splits)
             if not isinstance(value, tf.RaggedTensor):
                 self._refuse(_kind(value), "Make one with tf.ragged.constant or tf.RaggedTensor.from_tensor")
             if value.dtype == self.info.dtype:
@@ -170,6 +191,20 @@ class _Converter:
         if self.info.is_composite and not self.info.is_sparse:
             expected = str(self.info.type_spec)
         raise InputError(f"Cannot convert {self.where}", expected=expected, received=received, fix=fix)
+
+
+def _can_hold(target: tf.DType, dtype: np.dtype[Any]) -> bool:
+    try:
+        source = tf.as_dtype(dtype)
+    except TypeError:  # dates and the like
+        return False
+    # TensorFlow itself would cast all numpy arrays: 1.7 to 1 for an integer, "1" to a number, any number to True.
+    whole = source.is_integer or source.is_bool
+    if target.is_complex:
+        return whole or source.is_floating or source.is_complex
+    if target.is_floating:
+        return whole or source.is_floating
+    return whole if target.is_integer else source == target
 
 
 def _kind(value: Any) -> str:

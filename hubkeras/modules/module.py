@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import UserDict
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import tensorflow as tf
@@ -16,7 +17,7 @@ from hubkeras.graphs.tensorflow_internals import BUILDING
 from hubkeras.modules.defaults import choose_output, choose_signature
 from hubkeras.modules.export import export_module
 from hubkeras.modules.inputs import normalize
-from hubkeras.modules.signatures import Signatures
+from hubkeras.modules.signatures import SignatureCallable, Signatures
 
 if TYPE_CHECKING:
     import os
@@ -59,6 +60,7 @@ class Module(tf.Module):
         self._description, self._state, self._policy = description, state, policy
         self._by_tags: UserDict[Tags, VariantFunctions] = UserDict()  # a dict would be taken for state
         self._tags, self._train_tags = tags, train_tags
+        self._signatures = Signatures(self, partial(SignatureCallable, self))
 
     @tf.autograph.experimental.do_not_convert
     def __call__(
@@ -174,7 +176,7 @@ class Module(tf.Module):
     @property
     def signatures(self) -> Mapping[str, Callable[..., dict[str, Any]]]:
         """The signatures for inference, as functions that take keyword tensors and return a dict."""
-        return Signatures(self)
+        return self._signatures
 
     @property
     def variable_names(self) -> list[str]:

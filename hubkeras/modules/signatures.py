@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import keyword
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 import tensorflow as tf
 
 from hubkeras.errors import InputError
+from hubkeras.graphs.tensorflow_internals import BUILDING, concrete_function_class
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hubkeras.modules.module import Module
 
 
 class SignatureCallable:
     """One signature of a module.
+
+    Calls take the module's own way. For all else it stands for a `ConcreteFunction`, which is traced when something
+    is first asked of it (`inputs`, `graph`, `captured_inputs` ...): converters and freezing take it as one.
 
     Args:
         module: The module.
@@ -27,58 +35,115 @@ class SignatureCallable:
     """
 
     def __init__(self, module: Module, name: str) -> None:
-        self._module, self.name = module, name
+        self._module, self._name = module, name
+
+    @property
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """What `isinstance` goes by: TensorFlow's tools take nothing but a ConcreteFunction."""
+        return concrete_function_class()
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what Python asks of every object, for copies and the like
+            raise AttributeError(name)
+        return getattr(self._concrete_function, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SignatureCallable, (self._module, self._name)
 
     @tf.autograph.experimental.do_not_convert
     def __call__(self, /, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Computes all outputs; a signature with one input takes it by position too."""
         if len(args) > 1 or (args and kwargs):
             raise InputError(
-                f"Cannot call signature {self.name!r}",
+                f"Cannot call signature {self._name!r}",
                 expected=f"keywords {sorted(self.structured_input_signature[1])}, or one value for an only input",
                 received=f"{len(args)} positional arguments and keywords {sorted(kwargs)}",
             )
-        return self._module.apply(args[0] if args else kwargs or None, self.name)
+        return self._module.apply(args[0] if args else kwargs or None, self._name)
+
+    @cached_property
+    def _concrete_function(self) -> Any:
+        specs = self.structured_input_signature[1]
+        names = {n if _is_parameter(n) else f"hubkeras_input_{i}": n for i, n in enumerate(specs)}
+
+        def call(**values: Any) -> dict[str, Any]:
+            return self._module.variant().function(self._name)(
+                {names[parameter]: value for parameter, value in values.items()}, gradients=False
+            )
+
+        function: Any = tf.function(call, autograph=False)
+        with BUILDING, tf.init_scope():
+            if "_concrete_function" not in self.__dict__:  # a thread that waited finds what the other one built
+                made = function.get_concrete_function(**{p: specs[n] for p, n in names.items()})
+                self.__dict__["_concrete_function"] = made
+            return self.__dict__["_concrete_function"]
 
     @property
     def structured_input_signature(self) -> tuple[tuple[()], dict[str, tf.TypeSpec]]:
         """Positional and keyword arguments, as a ConcreteFunction has them."""
-        infos = self._module.get_input_info_dict(self.name)
+        infos = self._module.get_input_info_dict(self._name)
         return ((), {name: info.type_spec for name, info in infos.items()})
 
     @property
     def structured_outputs(self) -> dict[str, tf.TypeSpec]:
         """Specifications of the outputs by name."""
-        return {name: info.type_spec for name, info in self._module.get_output_info_dict(self.name).items()}
+        return {name: info.type_spec for name, info in self._module.get_output_info_dict(self._name).items()}
 
     @property
     def variables(self) -> tuple[tf.Variable, ...]:
         """The variables that the signature reaches."""
         known = self._module.state.by_name
-        return tuple(known[name] for name in self._module.variant().function(self.name).bound.variables)
+        return tuple(known[name] for name in self._module.variant().function(self._name).bound.variables)
+
+    @property
+    def trainable_variables(self) -> tuple[tf.Variable, ...]:
+        """Those of them that the module marks trainable."""
+        return tuple(v for v in self.variables if v.trainable)
 
     def __repr__(self) -> str:
-        return f"<hubkeras signature {self.name!r} of {self._module.description.path}>"
+        return f"<hubkeras signature {self._name!r} of {self._module.description.path}>"
 
 
-class Signatures(Mapping[str, SignatureCallable]):
-    """The signatures of a module's variant for inference.
+def _is_parameter(name: str) -> bool:
+    """Tells whether TensorFlow's functions take a name as it is."""
+    return name.isidentifier() and name[0].isalpha() and name != "self" and not keyword.iskeyword(name)
+
+
+class HasSignatures(Protocol):
+    """What has signatures: a module, or a TF2 object."""
+
+    def get_signature_names(self) -> list[str]:
+        """Returns their names."""
+        ...
+
+    def signature_name(self, signature: str | None) -> str:
+        """Returns a name that there is, or raises a SignatureError."""
+        ...
+
+
+class Signatures(Mapping[str, Any]):
+    """The signatures of a module's variant for inference, or of a TF2 object.
 
     Args:
-        module: The module.
+        owner: What has them.
+        find: Makes or finds one of them, which is kept.
     """
 
-    def __init__(self, module: Module) -> None:
-        self._module = module
+    def __init__(self, owner: HasSignatures, find: Callable[[str], Any]) -> None:
+        self._owner, self._find = owner, find
+        self._found: dict[str, Any] = {}
 
-    def __getitem__(self, name: str) -> SignatureCallable:
-        return SignatureCallable(self._module, self._module.signature_name(name))
+    def __getitem__(self, name: str) -> Any:
+        chosen = self._owner.signature_name(name)
+        if chosen not in self._found:
+            self._found.setdefault(chosen, self._find(chosen))  # another thread may have been first
+        return self._found[chosen]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._module.get_signature_names())
+        return iter(self._owner.get_signature_names())
 
     def __len__(self) -> int:
-        return len(self._module.get_signature_names())
+        return len(self._owner.get_signature_names())
 
     def __repr__(self) -> str:
         return f"<hubkeras signatures {sorted(self)}>"

@@ -11,6 +11,7 @@ from hubkeras.errors import UnsupportedError
 from hubkeras.functions.tensor_info import ParsedTensorInfo
 from hubkeras.modules.defaults import choose_output, choose_signature
 from hubkeras.modules.inputs import normalize
+from hubkeras.modules.signatures import Signatures
 from hubkeras.savedmodel.description import TensorInfo
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class LoadedObject(tf.Module):
     @property
     def signatures(self) -> Mapping[str, Callable[..., dict[str, Any]]]:
         """The signatures, as `tf.saved_model.load` gives them."""
-        return getattr(self.loaded, "signatures", {})
+        return Signatures(self, lambda name: self.loaded.signatures[name])
 
     @property
     def variables(self) -> tuple[tf.Variable, ...]:
@@ -125,7 +126,7 @@ class LoadedObject(tf.Module):
         Raises:
             SignatureError: There is no such signature, or none that could be the default.
         """
-        return choose_signature(signature, list(self.signatures), f"TF2 SavedModel {self._description.path}")
+        return choose_signature(signature, self.get_signature_names(), f"TF2 SavedModel {self._description.path}")
 
     def get_tags(self) -> list[Tags]:
         """Returns the tag set of every graph."""
@@ -134,7 +135,7 @@ class LoadedObject(tf.Module):
     def get_signature_names(self, tags: Iterable[str] | None = None) -> list[str]:
         """Returns the names of the signatures."""
         del tags
-        return list(self.signatures)
+        return list(getattr(self.loaded, "signatures", ()))
 
     def get_input_info_dict(
         self, signature: str | None = None, tags: Iterable[str] | None = None

@@ -6,21 +6,20 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import FormatError, MissingFileError
-from hubkeras.savedmodel.description import AssetSpec
+from hubkeras.savedmodel.description import ASSETS_DIRECTORY, AssetSpec
 from hubkeras.savedmodel.protos import AssetFileDef, parse
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-ASSETS_DIRECTORY = "assets"
 _COLLECTION = "saved_model_assets"
 
 
 def read_assets(meta_graph: Any, module: Path) -> tuple[AssetSpec, ...]:
-    """Reads the assets of a MetaGraph and checks that each is a file below `assets`.
+    """Reads the assets of a MetaGraph and checks that each name leads to below `assets`.
 
-    Files in `assets` that the graph does not name are of no concern.
+    A file that is not there is of no concern before something asks for it, nor is one that the graph does not name.
 
     Args:
         meta_graph: The `MetaGraphDef`.
@@ -31,7 +30,6 @@ def read_assets(meta_graph: Any, module: Path) -> tuple[AssetSpec, ...]:
 
     Raises:
         FormatError: A file name is absolute or leaves `assets`, also by a link; or one tensor is to hold two paths.
-        MissingFileError: A file is not there.
         CorruptFileError: The collection cannot be parsed.
     """
     assets: dict[str, AssetSpec] = {}
@@ -39,7 +37,8 @@ def read_assets(meta_graph: Any, module: Path) -> tuple[AssetSpec, ...]:
         tensor = Ref.parse(asset.tensor_info.name).tensor
         known = assets.get(tensor)
         if known is None:
-            assets[tensor] = AssetSpec(tensor, asset.filename, _asset_path(module, asset.filename))
+            assets[tensor] = AssetSpec(tensor, asset.filename, module)
+            _is_there(assets[tensor])  # whether it is there matters to who reads it, its name to all
         # TF1 files list every asset in two places. Where these differ, TensorFlow and others go by different ones.
         elif known.filename != asset.filename:
             raise FormatError(
@@ -58,25 +57,38 @@ def _asset_file_defs(meta_graph: Any, module: Path) -> Iterator[Any]:
         yield parse(AssetFileDef, item.value, f"the collection {_COLLECTION} of {module}")
 
 
-def _asset_path(module: Path, filename: str) -> Path:
-    path = module / ASSETS_DIRECTORY / filename
+def find_asset(asset: AssetSpec) -> Path:
+    """Returns the path of an asset that something is about to read.
+
+    Raises:
+        FormatError: It leaves `assets`, by a link that was not there when the module was read.
+        MissingFileError: It is not there.
+    """
+    if not _is_there(asset):
+        raise MissingFileError(
+            f"Cannot find {asset.path}, an asset of the module {asset.module}", fix="Fetch the module again"
+        )
+    return asset.path
+
+
+def _is_there(asset: AssetSpec) -> bool:
+    """Tells whether a file is there, or refuses a name that leads out of `assets`."""
+    root = asset.module.resolve() / ASSETS_DIRECTORY
     try:
-        stays = _is_relative(filename) and path.resolve().is_relative_to(module.resolve() / ASSETS_DIRECTORY)
-        exists = stays and path.is_file()
+        stays = _is_relative(asset.filename) and asset.path.resolve().is_relative_to(root)
+        exists = stays and asset.path.is_file()
     except (OSError, RuntimeError) as error:  # a name that is too long, or links in a circle
-        raise _asset_error(module, filename) from error
+        raise _asset_error(asset) from error
     if not stays:
-        raise _asset_error(module, filename)
-    if not exists:
-        raise MissingFileError(f"Cannot find {path}, an asset of the module {module}", fix="Fetch the module again")
-    return path
+        raise _asset_error(asset)
+    return exists
 
 
-def _asset_error(module: Path, filename: str) -> FormatError:
+def _asset_error(asset: AssetSpec) -> FormatError:
     return FormatError(
-        f"The asset {filename!r} of {module} points out of the folder {ASSETS_DIRECTORY!r}",
-        expected=f"a path relative to {module / ASSETS_DIRECTORY} that stays in it",
-        received=repr(filename),
+        f"The asset {asset.filename!r} of {asset.module} points out of the folder {ASSETS_DIRECTORY!r}",
+        expected=f"a path relative to {asset.module / ASSETS_DIRECTORY} that stays in it",
+        received=repr(asset.filename),
         fix="Do not use this module unless you know who made it",
     )
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Shape = tuple[int | None, ...] | None
 """None is an unknown rank, a None entry an unknown dimension."""
 
+ASSETS_DIRECTORY = "assets"
+"""Where a module keeps the files that its graphs read."""
+
 Tags = frozenset[str]
 Kind = Literal["dense", "sparse", "ragged", "composite"]
 Format = Literal["tf1_hub", "saved_model", "tf2"]
@@ -97,8 +100,13 @@ class AssetSpec:
     """Name of the string constant that is to hold the path."""
     filename: str
     """Path relative to the module's `assets` folder."""
-    path: Path
-    """Absolute path of the file, in this module, now."""
+    module: Path
+    """The module's directory, absolute."""
+
+    @property
+    def path(self) -> Path:
+        """Absolute path of the file; whether it is there `assets.find_asset` tells."""
+        return self.module / ASSETS_DIRECTORY / self.filename
 
 
 @dataclass(frozen=True, eq=False)

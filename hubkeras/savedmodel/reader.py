@@ -39,8 +39,8 @@ _CHECKPOINT_PREFIX = Path("variables", "variables")
 def read_module(path: str | PathLike[str], *, with_values: bool = True) -> ModuleDescription:
     """Reads a directory in TF1 Hub format, a TF1 SavedModel or a TF2 SavedModel.
 
-    The directory is checked as far as that is possible without running anything: every file that the graphs need is
-    there and whole, and the checkpoint has every variable in its shape and dtype. Whether the graphs are safe to run
+    The directory is checked as far as that is possible without running anything: no asset's name leads out of it, and
+    the checkpoint is whole and has every variable in its shape and dtype. Whether the graphs are safe to run
     is another question: see `hubkeras.graphs.first_look`.
 
     Args:

@@ -1,13 +1,17 @@
 """Variables, tables and assets: one of each in a load, however many graphs use it."""
 
 import gc
+import shutil
 import weakref
 from pathlib import Path
 
+import numpy as np
+import pytest
 import tensorflow as tf
 from building import variable, write
 
 import hubkeras
+from hubkeras.errors import ExportError, MissingFileError
 
 MODULES = Path(__file__).parent.parent / "golden" / "modules"
 v1 = tf.compat.v1
@@ -48,3 +52,20 @@ def test_state_goes_with_its_module():
     del module
     gc.collect()
     assert [ref() for ref in kept] == [None] * len(kept)
+
+
+def test_a_missing_asset_stops_what_reads_it_and_nothing_else(tmp_path):
+    path = shutil.copytree(MODULES / "many_tables", tmp_path / "m")
+    for file in (path / "assets").iterdir():
+        file.unlink()
+    module = hubkeras.load(path)
+    works = hubkeras.load(MODULES / "many_tables")
+    np.testing.assert_array_equal(module([[1]], signature="numbers"), works([[1]], signature="numbers"))
+    for _ in range(2):
+        with pytest.raises(MissingFileError, match=str(path / "assets")):
+            module(["a"])
+    with pytest.raises(ExportError, match=str(path / "assets")):
+        module.export(tmp_path / "exported")
+    for file in (MODULES / "many_tables" / "assets").iterdir():
+        shutil.copy(file, path / "assets")
+    np.testing.assert_array_equal(module(["a"]), works(["a"]))

@@ -39,6 +39,14 @@ CONVERTED = [
     (tf.Variable([1.0]), "float32"),
     ((1, 2), "int8"),
     ([tf.constant(1.0), tf.constant(2.0)], "float32"),
+    (np.array([2**31 - 1, -(2**31)]), "int32"),
+    (np.array([True, False]), "int32"),
+    (np.array([1, 2], object), "int32"),
+    (np.array([], int), "int8"),
+    (np.float64(1), "complex64"),
+    (np.array([1.0], "float16"), "float64"),
+    (np.array([1, 7]), "int4"),
+    ([tf.constant(1), 2], "int32"),
 ]
 
 
@@ -60,6 +68,22 @@ REFUSED = [
     ([[1, 2], [3]], "float32", None, "float32 list"),
     (object(), "float32", None, "float32 object"),
     (None, "float32", None, "float32 nothing"),
+    (np.array([1.7]), "int32", None, "int32 float64 astype"),
+    (np.float64(1), "int32", None, "int32 float64 astype"),
+    (np.array([2**32 + 1]), "int32", None, "int32 4294967297 2147483647"),
+    (np.int64(2**32 + 1), "int32", None, "int32 4294967297"),
+    ([np.int64(2**32 + 1)], "int32", None, "int32 4294967297"),
+    (np.array([-1]), "uint8", None, "uint8 -1"),
+    ([-1], "uint8", None, "uint8 -1"),
+    (np.array([8]), "int4", None, "int4 8"),
+    (np.array(["1"]), "float32", None, "float32 <U1"),
+    (np.array(["1"], object), "float32", None, "float32 list"),
+    (np.array([1.7], object), "int32", None, "int32 list"),
+    (np.array([b"1"]), "int64", None, "int64 |S1"),
+    (np.array([2]), "bool", None, "bool int64 astype"),
+    (np.array([1]), "string", None, "string int64"),
+    (np.array([1j]), "float32", None, "float32 complex128 astype"),
+    (np.array(["2020-01-01"], "datetime64[D]"), "int64", None, "int64 datetime64[D]"),
     (np.ones(2), "float32", (None, 2), "(None, 2) (2,) tf.newaxis"),
     (np.ones((2, 1)), "float32", (None,), "(None,) (2, 1) tf.squeeze"),
     (np.ones((2, 3)), "float32", (None, 2), "(None, 2) (2, 3)"),
@@ -88,6 +112,17 @@ def test_sparse_values():
     ):
         with pytest.raises(InputError, match=words):
             given(wrong, "float32", (None, 2), "sparse")
+
+
+def test_ragged_values_of_numpy_are_never_cast_with_loss():
+    spec = tf.RaggedTensorSpec([None, None], tf.int32).experimental_as_proto().SerializeToString()
+    ragged = ParsedTensorInfo(TensorInfo("x", "int32", (None, None), "ragged", ("x:0", "x:1"), spec))
+    for values in ([[1], [2, 3]], [[], [7]]):
+        value = tf.compat.v1.ragged.constant_value(values, dtype="int64")
+        assert convert({"x": value}, {"x": ragged}, "default")["x"].to_list() == values
+    for wrong, words in (([[1.7]], "float64"), ([[2**32 + 1]], "4294967297"), ([["1"]], "U1")):
+        with pytest.raises(InputError, match=words):
+            convert({"x": tf.compat.v1.ragged.constant_value(wrong)}, {"x": ragged}, "default")
 
 
 def test_unknown_dimensions_of_a_traced_tensor_pass():

@@ -1,7 +1,7 @@
 import pytest
 
 from hubkeras.errors import CorruptFileError, FormatError, MissingFileError
-from hubkeras.savedmodel.assets import read_assets
+from hubkeras.savedmodel.assets import find_asset, read_assets
 from savedmodel.builder import asset_file_def, meta_graph
 
 
@@ -81,9 +81,20 @@ def test_links_within_assets_and_a_linked_module_are_fine(module, tmp_path):
 
 
 @pytest.mark.parametrize("filename", ["nothing.txt", "sub", "."])
-def test_missing_files_are_named(module, filename):
-    with pytest.raises(MissingFileError, match="an asset of the module"):
-        read(module, filename)
+def test_missing_files_are_named_when_they_are_asked_for(module, filename):
+    (asset,) = read(module, filename)
+    with pytest.raises(MissingFileError, match="an asset of the module") as info:
+        find_asset(asset)
+    assert str(asset.path) in str(info.value)
+
+
+def test_a_link_that_comes_after_reading_is_refused_when_it_is_asked_for(module):
+    (asset,) = read(module, "vocab.txt")
+    assert find_asset(asset) == module / "assets" / "vocab.txt"
+    (module / "assets" / "vocab.txt").unlink()
+    (module / "assets" / "vocab.txt").symlink_to("../../secret.txt")
+    with pytest.raises(FormatError, match="points out of the folder"):
+        find_asset(asset)
 
 
 def test_damaged_collection(module):

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hubkeras.errors import CorruptFileError, FormatError, HubKerasError, MissingFileError
+from hubkeras.savedmodel.assets import find_asset
 from hubkeras.savedmodel.protos import ModuleDef
 from hubkeras.savedmodel.reader import read_module
 from savedmodel.builder import (
@@ -245,8 +246,11 @@ class TestRefused:
         self.refused(module, FormatError, "4321")
 
     def test_missing_asset(self, module):
+        """It stops what needs it, and nothing else."""
         write_module(module, dense_graph(assets={"path:0": "gone.txt"}))
-        self.refused(module, MissingFileError, "gone.txt")
+        (asset,) = read_module(module).variants[0].assets
+        with pytest.raises(MissingFileError, match=r"gone\.txt"):
+            find_asset(asset)
 
     @pytest.mark.parametrize("filename", ["../saved_model.pb", "/etc/hostname"])
     def test_escaping_asset(self, module, filename):
