@@ -35,6 +35,7 @@ _PRIVATE_NAMES = (
     "ops.resource_variable_ops.BaseResourceVariable",
     "ops.resource_variable_ops.variable_accessed",
     "saved_model.nested_structure_coder.decode_proto",
+    "trackable.base.Trackable._trackable_children",
     "trackable.base.Trackable._track_trackable",
 )
 """Below `tensorflow.python`."""
@@ -154,6 +155,32 @@ def note_frozen_access(variable: tf.Variable) -> None:
             in_graph_mode=False,
         )
     graph.watch_variable(variable._hubkeras_frozen)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class SavedAsObject(tf.Module):
+    """A `tf.Module` that chooses what a SavedModel of it holds."""
+
+    def saved_children(self, children: dict[str, Any]) -> dict[str, Any]:
+        """Returns what a SavedModel has for the object.
+
+        Args:
+            children: What a checkpoint has, and all functions among the attributes.
+        """
+        raise NotImplementedError
+
+    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
+        children = super()._trackable_children(save_type, **kwargs)
+        return self.saved_children(children) if save_type == "savedmodel" else children
+
+
+def serve_by_default(children: dict[str, Any], function: Any) -> None:
+    """Makes a function the signature of a SavedModel that is saved without a word about signatures."""
+    children["_default_save_signature"] = function
+
+
+def children_of(loaded: Any) -> dict[str, Any]:
+    """Returns what a SavedModel has for an object of TensorFlow's."""
+    return loaded._trackable_children("savedmodel", cache={})
 
 
 def set_gradient(op: tf.Operation, gradient: Callable[..., list[Any]]) -> None:

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from hubkeras.errors import UnsupportedError
 from hubkeras.functions.tensor_info import ParsedTensorInfo
-from hubkeras.modules.defaults import choose_output, choose_signature
+from hubkeras.graphs.tensorflow_internals import SavedAsObject, children_of, serve_by_default
+from hubkeras.modules.defaults import choose_output, choose_signature, default_signature
 from hubkeras.modules.inputs import normalize
 from hubkeras.modules.signatures import Signatures
 from hubkeras.savedmodel.description import TensorInfo
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from hubkeras.savedmodel.description import ModuleDescription, Tags
 
 
-class LoadedObject(tf.Module):
+class LoadedObject(SavedAsObject):
     """A TF2 SavedModel with the interface of a module.
 
     A call without a signature calls the object itself where it is callable. What this class does not have is looked
@@ -76,6 +77,15 @@ class LoadedObject(tf.Module):
             return outputs
         owner = f"signature {name!r} of {self._description.path}"
         return outputs[choose_output(None, outputs, owner, fix="Pass as_dict=True to get all outputs")]
+
+    def saved_children(self, children: dict[str, Any]) -> dict[str, Any]:
+        """Returns what a SavedModel has: all of the object's own, as if that were saved, and its default signature."""
+        saved = {**children, **children_of(self.loaded)}
+        del saved["loaded"]
+        names = self.get_signature_names()
+        if (name := default_signature(names)) is not None:
+            serve_by_default(saved, self.signatures[name])
+        return saved
 
     def __repr__(self) -> str:
         return f"<hubkeras object of TF2 {self._description.path}>"
