@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import UserDict
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,15 +14,18 @@ from hubkeras.functions.restoring import parts_of
 from hubkeras.functions.smart_cond import smart_cond
 from hubkeras.functions.tensor_info import ParsedTensorInfo, input_infos, output_infos
 from hubkeras.functions.variant_functions import VariantFunctions
+from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.tensorflow_internals import BUILDING, SavedAsObject, serve_by_default
 from hubkeras.modules.defaults import choose_output, choose_signature, default_signature
 from hubkeras.modules.export import export_module
 from hubkeras.modules.inputs import normalize
 from hubkeras.modules.signatures import SignatureCallable, Signatures
+from hubkeras.savedmodel.reader import read_module
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from hubkeras.functions.state import State
     from hubkeras.graphs.op_policy import OpPolicy
@@ -124,6 +128,15 @@ class Module(SavedAsObject):
 
     def __repr__(self) -> str:
         return f"<hubkeras module {self._description.path} tags={sorted(self._tags)}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Module:
+        """Returns a module with variables of its own; attributes that were added to it are not copied."""
+        copied = copy.deepcopy(self._state, memo)
+        return Module(self._description, copied, self._tags, self._train_tags, self._policy)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the values of the variables, and where the module lies: whoever reads it must find it there."""
+        return _read_again, (self._description.path, self._state, self._tags, self._train_tags, self._policy)
 
     def saved_children(self, children: dict[str, Any]) -> dict[str, Any]:
         """Returns what a SavedModel has: the state, and the default signature as its call and what it serves."""
@@ -319,6 +332,12 @@ class Module(SavedAsObject):
 
     def _variant(self, tags: Iterable[str] | None) -> GraphVariant:
         return choose_variant(self._description, self._tags if tags is None else tags)
+
+
+def _read_again(path: Path, state: State, tags: Tags, train_tags: Tags, policy: OpPolicy) -> Module:
+    description = read_module(path)
+    look_at(description, policy)
+    return Module(description, state, tags, train_tags, policy)
 
 
 def choose_variant(description: ModuleDescription, tags: Iterable[str]) -> GraphVariant:

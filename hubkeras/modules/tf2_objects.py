@@ -33,14 +33,19 @@ class LoadedObject(SavedAsObject):
     Args:
         loaded: What `tf.saved_model.load` returned.
         description: What the directory says about itself.
+        load_again: Loads it once more, for copies; can be pickled.
     """
 
-    def __init__(self, loaded: Any, description: ModuleDescription) -> None:
+    def __init__(self, loaded: Any, description: ModuleDescription, load_again: Callable[[], LoadedObject]) -> None:
         super().__init__(name="loaded_object")
-        self.loaded, self._description = loaded, description
+        self.loaded, self._description, self._load_again = loaded, description, load_again
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles where the SavedModel lies, which must be there still, and the values of its variables."""
+        return _with_values, (self._load_again, [variable.numpy() for variable in _all_variables(self.loaded)])
 
     def __getattr__(self, name: str) -> Any:
-        if name in {"loaded", "_description"} or name.startswith("__"):
+        if name in {"loaded", "_description", "_load_again"} or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.loaded, name)
 
@@ -181,6 +186,17 @@ class LoadedObject(SavedAsObject):
             f"Cannot write TF2 SavedModel {self._description.path} in TF1 Hub format to {path}",
             fix="Use tf.saved_model.save(module.loaded, path)",
         )
+
+
+def _all_variables(loaded: Any) -> list[tf.Variable]:
+    return [found for found in tf.train.TrackableView(loaded).descendants() if isinstance(found, tf.Variable)]
+
+
+def _with_values(load_again: Callable[[], LoadedObject], values: list[Any]) -> LoadedObject:
+    copied = load_again()
+    for variable, value in zip(_all_variables(copied.loaded), values, strict=True):
+        variable.assign(value)
+    return copied
 
 
 def takes_training(function: Any) -> bool:
