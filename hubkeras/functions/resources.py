@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from hubkeras.graphs.op_policy import OpPolicy
 
-_serial = itertools.count()
-
 _TABLES_V2 = {
     name: f"{name}V2"
     for name in ("HashTable", "MutableHashTable", "MutableHashTableOfTensors", "MutableDenseHashTable")
@@ -26,7 +24,33 @@ _TABLES_V2 = {
 """Ops that give a reference to a table, with those that give a handle."""
 
 
-class Table(tf.saved_model.experimental.TrackableResource):
+class _NamedResource(tf.saved_model.experimental.TrackableResource):
+    """A resource that has a name, in this process and in an export.
+
+    TensorFlow finds resources by name. No other load of the module, no other export, and no export of another process
+    that this one loads may find this one. An export has a name of its own, which two loads of it share: what is loaded
+    from it here would else lose the resource as soon as the module is gone.
+
+    Args:
+        name: What its name begins with.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(device="CPU")
+        self._unique_name = f"{name}_hubkeras_{uuid.uuid4()}"
+
+    @property
+    def _current_name(self) -> str:
+        return self._unique_name if tf.executing_eagerly() else f"{self._unique_name}_exported"
+
+    def _destroy_resource(self) -> None:
+        # Signatures outlive the object that they were loaded with, so nothing is destroyed in an export: it lasts as
+        # long as the process, as TensorFlow's own tables do.
+        if tf.executing_eagerly():
+            tf.raw_ops.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)
+
+
+class Table(_NamedResource):
     """A lookup table, or another resource that a graph makes by an op without inputs.
 
     It is filled when it is first used, and travels with an export: a SavedModel makes and fills it anew.
@@ -41,33 +65,29 @@ class Table(tf.saved_model.experimental.TrackableResource):
     def __init__(
         self, node: Any, purpose: str, policy: OpPolicy, fill: Callable[[tf.Tensor], list[tf.saved_model.Asset]]
     ) -> None:
-        super().__init__(device="CPU")
+        super().__init__(node.name)
         made = copy_of(node)
         made.op, made.device = _TABLES_V2.get(node.op, node.op), ""
         del made.input[:]
         drop_private_attributes(made.attr)
-        # The name is global to the process: another load of the module must not find this table under it.
-        made.attr["shared_name"].s = f"{node.name}_hubkeras_{next(_serial)}".encode()
-        self._graph = Subgraph({made.name: made}, purpose=purpose, policy=policy, fetches=(f"{made.name}:0",))
-        self._fill = fill
+        self._node, self._purpose, self._policy, self._fill = made, purpose, policy, fill
 
     def _create_resource(self) -> tf.Tensor:
-        if tf.executing_eagerly():
-            return wrap_function(self._import, [])()
-        return self._import()
+        node = copy_of(self._node)
+        node.attr["shared_name"].s = self._current_name.encode()
+        graph = Subgraph({node.name: node}, purpose=self._purpose, policy=self._policy, fetches=(f"{node.name}:0",))
 
-    def _import(self) -> tf.Tensor:
-        return import_graph(self._graph, {}, scope=None)[0]
+        def make() -> tf.Tensor:
+            return import_graph(graph, {}, scope=None)[0]
+
+        return wrap_function(make, [])() if tf.executing_eagerly() else make()
 
     def _initialize(self) -> None:
         for i, asset in enumerate(self._fill(self.resource_handle)):
             track(self, asset, f"asset_{i}")
 
-    def _destroy_resource(self) -> None:
-        tf.raw_ops.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)
 
-
-class AssetPath(tf.saved_model.experimental.TrackableResource):
+class AssetPath(_NamedResource):
     """The path of an asset that a graph asks for itself, as a table of one entry.
 
     A path is a constant to an export which looks for resources only, as that of Keras does; a table that is filled
@@ -78,8 +98,8 @@ class AssetPath(tf.saved_model.experimental.TrackableResource):
     """
 
     def __init__(self, asset: tf.saved_model.Asset) -> None:
-        super().__init__(device="CPU")
-        self.asset, self._name = asset, f"asset_hubkeras_{next(_serial)}"
+        super().__init__("asset")
+        self.asset = asset
         track(self, asset, "asset")
 
     def find(self) -> tf.Tensor:
@@ -87,11 +107,8 @@ class AssetPath(tf.saved_model.experimental.TrackableResource):
         return tf.raw_ops.LookupTableFindV2(table_handle=self.resource_handle, keys="", default_value="")
 
     def _create_resource(self) -> tf.Tensor:
-        return tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.string, shared_name=self._name)
+        return tf.raw_ops.HashTableV2(key_dtype=tf.string, value_dtype=tf.string, shared_name=self._current_name)
 
     def _initialize(self) -> None:
         path = tf.reshape(self.asset.asset_path, [1])
         tf.raw_ops.InitializeTableV2(table_handle=self.resource_handle, keys=[""], values=path)
-
-    def _destroy_resource(self) -> None:
-        tf.raw_ops.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -11,12 +11,13 @@ from hubkeras.functions.resources import AssetPath
 from hubkeras.graphs import tensorflow_internals
 from hubkeras.graphs.tensorflow_internals import BUILDING
 from hubkeras.savedmodel.assets import find_asset
+from hubkeras.savedmodel.description import VariableSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hubkeras.functions.resources import Table
-    from hubkeras.savedmodel.description import AssetSpec, VariableSpec
+    from hubkeras.savedmodel.description import AssetSpec
 
 
 class State(tf.Module):
@@ -35,6 +36,10 @@ class State(tf.Module):
             self.assets: dict[str, tf.saved_model.Asset] = {}
             self.paths: dict[str, AssetPath] = {}
         self._being_filled: set[str] = set()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles the variables alone: tables and assets are made anew when they are first used."""
+        return _state_of, ([(n, v.dtype.name, v.trainable, v.numpy()) for n, v in self.by_name.items()],)
 
     def add(self, spec: VariableSpec, value: tf.Tensor) -> None:
         """Makes one more variable."""
@@ -84,6 +89,14 @@ class State(tf.Module):
                 path._initialize()
             self.paths[spec.filename] = path
         return self.paths[spec.filename].find()
+
+
+def _state_of(variables: list[tuple[str, str, bool, Any]]) -> State:
+    specs, values = {}, {}
+    for name, dtype, trainable, value in variables:
+        values[name] = tf.constant(value, dtype)
+        specs[name] = VariableSpec(name, dtype, tuple(values[name].shape), trainable, reference=False)
+    return State(specs, values)
 
 
 def make_variable(spec: VariableSpec, value: tf.Tensor | None) -> tf.Variable:

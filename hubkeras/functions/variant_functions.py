@@ -16,7 +16,7 @@ from hubkeras.functions.state import replica
 from hubkeras.functions.tensor_info import flatten_all, input_infos, output_infos, pack_all
 from hubkeras.graphs.cutting import VariantGraph
 from hubkeras.graphs.state_nodes import VARIABLES
-from hubkeras.graphs.tensorflow_internals import BUILDING, note_access, xla_compiles
+from hubkeras.graphs.tensorflow_internals import BUILDING, note_access, note_frozen_access, xla_compiles
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class BoundSubgraph:
 
         Args:
             inputs: Values of the fed tensors.
-            watch: Whether gradient tapes watch the trainable variables. Functions that are being traced learn of the
-                others in any case, so that an export finds them.
+            watch: Whether gradient tapes watch the trainable variables. Functions that are being traced learn of all
+                variables in any case, so that an export finds them.
             gradients: Whether the subgraph must be one whose gradients can be taken.
 
         Returns:
@@ -96,8 +96,8 @@ class BoundSubgraph:
         """
         function = self._function if gradients else self._plain
         for variable in self._variant.variables(self.graph).values():
-            if watch or not (variable.trainable and variable.dtype.is_floating):
-                note_access(replica(variable))
+            note = note_access if watch or not variable.trainable else note_frozen_access
+            note(replica(variable))
         handles = self._variant.handles(self.graph)
         # Where a tape watches, this takes gradients, for which TensorFlow imports the bodies of loops once more.
         with gradient_errors(self.graph):

@@ -34,13 +34,15 @@ _PRIVATE_NAMES = (
     "framework.ops.gradient_registry",
     "ops.gradients_util._GradientsHelper",
     "ops.handle_data_util.copy_handle_data",
+    "ops.resource_variable_ops.BaseResourceVariable",
     "ops.resource_variable_ops.variable_accessed",
     "saved_model.nested_structure_coder.decode_proto",
+    "trackable.base.Trackable._trackable_children",
     "trackable.base.Trackable._track_trackable",
 )
 """Below `tensorflow.python`."""
 PRIVATE_ATTRIBUTES = {
-    "a variable": ("_handle_name", "_unique_id"),
+    "a variable": ("_handle_name", "_shared_name", "_unique_id"),
     "its handle": ("_handle_data",),
     "the graph of a function": ("_functions",),
     "an operation": ("_gradient_function",),
@@ -132,6 +134,55 @@ def make_variable(value: tf.Tensor, name: str, trainable: bool) -> tf.Variable:
 def note_access(variable: tf.Variable) -> None:
     """Makes the active gradient tapes watch a variable whose handle is about to be used."""
     _private("ops.resource_variable_ops.variable_accessed")(variable)
+
+
+def note_frozen_access(variable: tf.Variable) -> None:
+    """Tells the functions that are being traced of a variable whose handle is about to be used, and no gradient tape.
+
+    An export takes along what its functions name. Whoever calls a function has the active tapes watch all trainable
+    variables that it names, so it gets to know of one that is not trainable, with the same handle.
+    """
+    graph: Any = tf.compat.v1.get_default_graph()
+    if not hasattr(graph, "watch_variable"):
+        return
+    if not hasattr(variable, "_hubkeras_frozen"):
+        held: Any = variable
+        held._hubkeras_frozen = _private("ops.resource_variable_ops.BaseResourceVariable")(
+            trainable=False,
+            shape=held.shape,
+            dtype=held.dtype,
+            handle=held.handle,
+            handle_name=held._shared_name,
+            unique_id=f"{held._unique_id}_frozen",
+            in_graph_mode=False,
+        )
+    graph.watch_variable(variable._hubkeras_frozen)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class SavedAsObject(tf.Module):
+    """A `tf.Module` that chooses what a SavedModel of it holds."""
+
+    def saved_children(self, children: dict[str, Any]) -> dict[str, Any]:
+        """Returns what a SavedModel has for the object.
+
+        Args:
+            children: What a checkpoint has, and all functions among the attributes.
+        """
+        raise NotImplementedError
+
+    def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
+        children = super()._trackable_children(save_type, **kwargs)
+        return self.saved_children(children) if save_type == "savedmodel" else children
+
+
+def serve_by_default(children: dict[str, Any], function: Any) -> None:
+    """Makes a function the signature of a SavedModel that is saved without a word about signatures."""
+    children["_default_save_signature"] = function
+
+
+def children_of(loaded: Any) -> dict[str, Any]:
+    """Returns what a SavedModel has for an object of TensorFlow's."""
+    return loaded._trackable_children("savedmodel", cache={})
 
 
 def set_gradient(op: tf.Operation, gradient: Callable[..., list[Any]]) -> None:

@@ -35,6 +35,7 @@ PRIVATE_NAMES = (
     _GLOBAL_ATTRIBUTE,
     *(f"keras.layers.Layer.{name}" for name in _LAYER_NAMES),
     "keras.Variable._value",
+    "keras.Variable._export_to_saved_model_graph",
     "keras.KerasTensor._keras_history",
 )
 """All of them; attributes stand behind the class whose instances have them."""
@@ -93,6 +94,22 @@ def hold_variable(weight: keras.Variable, variable: tf.Variable) -> None:
     if not hasattr(weight, "_value"):
         raise _moved("keras.Variable._value")
     weight._value = variable
+
+
+class ModuleVariable(keras.Variable):
+    """A weight whose variable an export restores for every reader.
+
+    For a variable of Keras TensorFlow exports two, one that the functions read and a copy of it that the checkpoint is
+    restored to. `tf.saved_model.load` puts the value into both, all other readers only into the copy.
+    """
+
+    def _export_to_saved_model_graph(
+        self, object_map: Any, tensor_map: Any, options: Any, **kwargs: Any
+    ) -> list[tf.Tensor]:
+        held: Any = self.value
+        resources = held._export_to_saved_model_graph(object_map, tensor_map, options, **kwargs)
+        object_map[self] = object_map[held]
+        return resources
 
 
 class OpenLayer(keras.layers.Layer):

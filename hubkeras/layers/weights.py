@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import keras
 import tensorflow as tf
 
-from hubkeras.layers.keras_internals import hold_variable
+from hubkeras.layers.keras_internals import ModuleVariable, hold_variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -69,7 +69,7 @@ def _weight(name: str, variable: tf.Variable, trained: bool) -> keras.Variable:
     key = (id(variable), trained)
     weight = _shared.get(key)
     if weight is None:
-        weight = _shared[key] = keras.Variable(
+        weight = _shared[key] = ModuleVariable(
             variable,  # pyright: ignore[reportArgumentType]
             dtype=variable.dtype.name,
             trainable=trained,

@@ -13,6 +13,12 @@ _SIGNATURES = ("default", "serving_default")
 _OUTPUT = "default"
 
 
+def default_signature(names: Collection[str]) -> str | None:
+    """Returns "default", else "serving_default", else the only name, else None."""
+    candidates = (*_SIGNATURES, *(names if len(names) == 1 else ()))
+    return next((name for name in candidates if name in names), None)
+
+
 def choose_signature(signature: str | None, names: Collection[str], owner: str) -> str:
     """Returns the name of a signature; None becomes "default", else "serving_default", else the only one.
 
@@ -24,12 +30,9 @@ def choose_signature(signature: str | None, names: Collection[str], owner: str) 
     Raises:
         SignatureError: There is no such signature, or none that could be the default.
     """
-    if signature is None:
-        for name in (*_SIGNATURES, *(names if len(names) == 1 else ())):
-            if name in names:
-                return name
-    elif signature in names:
-        return signature
+    chosen = default_signature(names) if signature is None else signature
+    if chosen is not None and chosen in names:
+        return chosen
     raise SignatureError(
         f"Signature {signature!r} is missing from {owner}"
         if signature

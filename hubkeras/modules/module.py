@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import UserDict
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,15 +14,18 @@ from hubkeras.functions.restoring import parts_of
 from hubkeras.functions.smart_cond import smart_cond
 from hubkeras.functions.tensor_info import ParsedTensorInfo, input_infos, output_infos
 from hubkeras.functions.variant_functions import VariantFunctions
-from hubkeras.graphs.tensorflow_internals import BUILDING
-from hubkeras.modules.defaults import choose_output, choose_signature
+from hubkeras.graphs.first_look import look_at
+from hubkeras.graphs.tensorflow_internals import BUILDING, SavedAsObject, serve_by_default
+from hubkeras.modules.defaults import choose_output, choose_signature, default_signature
 from hubkeras.modules.export import export_module
 from hubkeras.modules.inputs import normalize
 from hubkeras.modules.signatures import SignatureCallable, Signatures
+from hubkeras.savedmodel.reader import read_module
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from hubkeras.functions.state import State
     from hubkeras.graphs.op_policy import OpPolicy
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 
 
-class Module(tf.Module):
+class Module(SavedAsObject):
     """A module in TF1 Hub format (or a TF1 SavedModel): graph variants over one set of variables.
 
     Made by `hubkeras.load`. It is trackable, so `tf.train.Checkpoint` and `tf.saved_model.save` see its state. Calls
@@ -124,6 +128,34 @@ class Module(tf.Module):
 
     def __repr__(self) -> str:
         return f"<hubkeras module {self._description.path} tags={sorted(self._tags)}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Module:
+        """Returns a module with variables of its own; attributes that were added to it are not copied."""
+        copied = copy.deepcopy(self._state, memo)
+        return Module(self._description, copied, self._tags, self._train_tags, self._policy)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the values of the variables, and where the module lies: whoever reads it must find it there."""
+        return _read_again, (self._description.path, self._state, self._tags, self._train_tags, self._policy)
+
+    def saved_children(self, children: dict[str, Any]) -> dict[str, Any]:
+        """Returns what a SavedModel has: the state, and the default signature as its call and what it serves."""
+        name = default_signature(self.get_signature_names())
+        if name is None:
+            return children
+        serve_by_default(children, self._signatures[name]._concrete_function)
+        return {"__call__": self._saved_call(name), **children}
+
+    def _saved_call(self, name: str) -> Any:
+        inputs, outputs = self.get_input_info_dict(name), self.get_output_info_dict(name)
+        specs: Any = {n: info.type_spec for n, info in inputs.items()}
+        given = [specs if len(specs) > 1 else next(iter(specs.values()))] if specs else []
+        as_dict = "default" not in outputs
+
+        def call(*values: Any) -> Any:
+            return self(*values, signature=name, as_dict=as_dict)
+
+        return tf.function(call, input_signature=given, autograph=False)
 
     # --- what is in it ---------------------------------------------------------------------------------------------
 
@@ -300,6 +332,12 @@ class Module(tf.Module):
 
     def _variant(self, tags: Iterable[str] | None) -> GraphVariant:
         return choose_variant(self._description, self._tags if tags is None else tags)
+
+
+def _read_again(path: Path, state: State, tags: Tags, train_tags: Tags, policy: OpPolicy) -> Module:
+    description = read_module(path)
+    look_at(description, policy)
+    return Module(description, state, tags, train_tags, policy)
 
 
 def choose_variant(description: ModuleDescription, tags: Iterable[str]) -> GraphVariant:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import tensorflow as tf
@@ -132,6 +133,9 @@ class Signatures(Mapping[str, Any]):
     def __init__(self, owner: HasSignatures, find: Callable[[str], Any]) -> None:
         self._owner, self._find = owner, find
         self._found: dict[str, Any] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return attrgetter("signatures"), (self._owner,)
 
     def __getitem__(self, name: str) -> Any:
         chosen = self._owner.signature_name(name)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from hubkeras.errors import CorruptFileError, FormatError, HubKerasError, MissingFileError, TagsError, UnsupportedError
+from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.object_graph import check_object_graph
 from hubkeras.modules.tf2_objects import LoadedObject
-from hubkeras.savedmodel.reader import read_saved_model
+from hubkeras.savedmodel.reader import read_module, read_saved_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -54,7 +56,15 @@ def load_tf2(
         raise
     except Exception as error:
         raise _named(error, description.path) from error
-    return LoadedObject(loaded, description)
+    return LoadedObject(loaded, description, partial(_load_again, description.path, chosen, options, policy))
+
+
+def _load_again(
+    path: Path, tags: list[str] | None, options: tf.saved_model.LoadOptions | None, policy: OpPolicy
+) -> LoadedObject:
+    description = read_module(path)
+    look_at(description, policy)
+    return load_tf2(description, tags, options, policy)
 
 
 def _choose_tags(description: ModuleDescription, tags: Iterable[str] | None) -> list[str] | None:

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from hubkeras.errors import InputError, UnsupportedError
 from hubkeras.functions.tensor_info import ParsedTensorInfo
-from hubkeras.modules.defaults import choose_output, choose_signature
+from hubkeras.graphs.tensorflow_internals import SavedAsObject, children_of, serve_by_default
+from hubkeras.modules.defaults import choose_output, choose_signature, default_signature
 from hubkeras.modules.inputs import normalize
 from hubkeras.modules.signatures import Signatures
 from hubkeras.savedmodel.description import TensorInfo
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from hubkeras.savedmodel.description import ModuleDescription, Tags
 
 
-class LoadedObject(tf.Module):
+class LoadedObject(SavedAsObject):
     """A TF2 SavedModel with the interface of a module.
 
     A call without a signature calls the object itself where it is callable. What this class does not have is looked
@@ -32,14 +33,19 @@ class LoadedObject(tf.Module):
     Args:
         loaded: What `tf.saved_model.load` returned.
         description: What the directory says about itself.
+        load_again: Loads it once more, for copies; can be pickled.
     """
 
-    def __init__(self, loaded: Any, description: ModuleDescription) -> None:
+    def __init__(self, loaded: Any, description: ModuleDescription, load_again: Callable[[], LoadedObject]) -> None:
         super().__init__(name="loaded_object")
-        self.loaded, self._description = loaded, description
+        self.loaded, self._description, self._load_again = loaded, description, load_again
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles where the SavedModel lies, which must be there still, and the values of its variables."""
+        return _with_values, (self._load_again, [variable.numpy() for variable in _all_variables(self.loaded)])
 
     def __getattr__(self, name: str) -> Any:
-        if name in {"loaded", "_description"} or name.startswith("__"):
+        if name in {"loaded", "_description", "_load_again"} or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.loaded, name)
 
@@ -76,6 +82,15 @@ class LoadedObject(tf.Module):
             return outputs
         owner = f"signature {name!r} of {self._description.path}"
         return outputs[choose_output(None, outputs, owner, fix="Pass as_dict=True to get all outputs")]
+
+    def saved_children(self, children: dict[str, Any]) -> dict[str, Any]:
+        """Returns what a SavedModel has: all of the object's own, as if that were saved, and its default signature."""
+        saved = {**children, **children_of(self.loaded)}
+        del saved["loaded"]
+        names = self.get_signature_names()
+        if (name := default_signature(names)) is not None:
+            serve_by_default(saved, self.signatures[name])
+        return saved
 
     def __repr__(self) -> str:
         return f"<hubkeras object of TF2 {self._description.path}>"
@@ -182,6 +197,17 @@ def _only_inputs(signature: str, *args: Any, **kwargs: Any) -> Any:
             received=f"{len(args)} positional arguments and keywords {sorted(kwargs)}",
         )
     return kwargs["inputs"] if kwargs else args[0] if args else None
+
+
+def _all_variables(loaded: Any) -> list[tf.Variable]:
+    return [found for found in tf.train.TrackableView(loaded).descendants() if isinstance(found, tf.Variable)]
+
+
+def _with_values(load_again: Callable[[], LoadedObject], values: list[Any]) -> LoadedObject:
+    copied = load_again()
+    for variable, value in zip(_all_variables(copied.loaded), values, strict=True):
+        variable.assign(value)
+    return copied
 
 
 def takes_training(function: Any) -> bool:
