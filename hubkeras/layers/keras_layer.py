@@ -120,7 +120,7 @@ class KerasLayer(TrackingLayer):
         self.take_inputs_as_they_are()
         self.embed = embed
         self._binding, self._handle, self._arguments = binding, handle, dict(arguments or {})
-        self._output_shapes = parse_output_shape(output_shape) if output_shape else None
+        self._output_shapes = None if output_shape is None else parse_output_shape(output_shape)
         if first_shape is not None:
             self._declare_first(first_shape)
         if isinstance(handle, keras.layers.Layer):

@@ -114,6 +114,9 @@ def test_the_given_output_shape_is_the_one_that_is_computed(tmp_path):
     upper.__call__ = tf.function(tf.strings.upper, input_signature=[tf.TensorSpec([None], tf.string, "x")])
     tf.saved_model.save(upper, tmp_path / "m")
     assert hubkeras.KerasLayer(tmp_path / "m", output_shape=[20]).compute_output_shape((None,)) == (None, 20)
+    single = hubkeras.KerasLayer(tmp_path / "m", output_shape=[])
+    assert single.compute_output_shape((None,)) == (None,)
+    assert single(tf.constant(["a"])).numpy().tolist() == [b"A"]
     several = hubkeras.KerasLayer(tmp_path / "m", output_shape={"a": [2], "b": [None, 3]})
     assert several.compute_output_shape((7,)) == {"a": (7, 2), "b": (7, None, 3)}
     with pytest.raises(InputError, match=r"a batch.*layer\(\[x\]\)"):
