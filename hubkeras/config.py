@@ -8,6 +8,7 @@
 | `TFHUB_DISABLE_CERT_VALIDATION` | `true`: do not check certificates |
 | `HUBKERAS_OFFLINE` | `1`: never use the network |
 | `HUBKERAS_TIMEOUT` | seconds without an answer or a byte until a request counts as lost (60) |
+| `HUBKERAS_MIN_RATE` | bytes per second; a connection that is slower for a minute counts as lost (1024) |
 | `HUBKERAS_RETRIES` | attempts after the first one, each (5) |
 | `HUBKERAS_RETRY_WAIT` | seconds before the first retry, doubled for each further one (1) |
 | `HUBKERAS_LOCK_TIMEOUT` | seconds to wait for another process that downloads the same module (3600) |
@@ -102,6 +103,11 @@ def checks_certificates() -> bool:
 def timeout() -> float:
     """Returns the seconds after which a silent server counts as lost."""
     return min(_number("HUBKERAS_TIMEOUT", 60.0), 1e6)  # sockets take no number of seconds that is much larger
+
+
+def min_rate() -> float:
+    """Returns the bytes per second below which a connection counts as lost."""
+    return _number("HUBKERAS_MIN_RATE", 1024.0)
 
 
 def retries() -> int:

@@ -13,6 +13,7 @@ import tensorflow as tf
 from hubkeras.errors import FormatError, HubKerasError
 from hubkeras.graphs.gate import check_graph
 from hubkeras.graphs.lost_gradients import is_lost, refuse_lost_gradients
+from hubkeras.graphs.tensorflow_internals import comes_from_gradient
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ _CANNOT_DIFFERENTIATE = (
     *(ValueError, TypeError, KeyError, IndexError),
     *(AttributeError, AssertionError, OverflowError, RecursionError),
 )
+"""What TensorFlow raises about a graph that it cannot differentiate; not what a legal one may bring about as well:
+errors of ops that run, and the LookupError of an op that has no gradient."""
 _CANNOT_IMPORT = (*_CANNOT_DIFFERENTIATE, LookupError, RuntimeError, tf.errors.OpError)
 """What TensorFlow raises about a graph that it cannot take, from wherever in it that comes to light."""
 
@@ -74,7 +77,7 @@ def import_with_contexts(graph: Subgraph, outside: Mapping[str, tf.Tensor]) -> d
     present = {*graph.nodes, *(Ref.parse(name).node for name in outside)}
     for collection, values in graph.contexts.surviving(present).items():
         contexts.collection_def[collection].bytes_list.value.extend(values)
-    with named_errors(f"import {graph.purpose}", _CANNOT_IMPORT, "takes"):
+    with _import_errors(graph):
         # It restores collections; that it imports a graph too does no harm, as this one is empty.
         tf.compat.v1.train.import_meta_graph(contexts)
     return {
@@ -91,7 +94,7 @@ def _import(
     graph_def = graph.graph_def
     check_graph(graph_def, graph.policy, graph.purpose, given=given.keys(), assets=graph.asset_arguments)
     lost = [n.name for n in graph_def.node if is_lost(n)]
-    with named_errors(f"import {graph.purpose}", _CANNOT_IMPORT, "takes"):
+    with _import_errors(graph):
         results: Any = tf.graph_util.import_graph_def(
             graph_def, input_map=given, return_elements=[*wanted, *lost], name=scope
         )
@@ -100,27 +103,32 @@ def _import(
 
 
 @contextmanager
-def named_errors(
-    task: str, errors: tuple[type[Exception], ...] = _CANNOT_DIFFERENTIATE, expected: str = "differentiates"
-) -> Iterator[None]:
-    """Turns what TensorFlow raises about a malformed graph into a FormatError.
-
-    By default it lets through what a legal graph may bring about as well: errors of ops that run, and the LookupError
-    of an op that has no gradient.
-
-    Args:
-        task: What is done, as an infinitive with the graph's name.
-        errors: The classes of TensorFlow's errors.
-        expected: What TensorFlow does with a graph that is well-formed.
-    """
+def _import_errors(graph: Subgraph) -> Iterator[None]:
     try:
         yield
     except HubKerasError:
         raise
-    except errors as error:
-        raise FormatError(
-            f"Cannot {task}",
-            expected=f"a graph that TensorFlow {expected}",
-            received=f"{type(error).__name__}: {error}".partition("\n")[0],
-            fix="The module is damaged, or was written for another version of TensorFlow",
-        ) from error
+    except _CANNOT_IMPORT as error:
+        raise _named(error, f"Cannot import {graph.purpose}", "takes") from error
+
+
+@contextmanager
+def gradient_errors(graph: Subgraph) -> Iterator[None]:
+    """Names what TensorFlow raises where it differentiates a malformed graph, and nothing else."""
+    try:
+        yield
+    except HubKerasError:
+        raise
+    except _CANNOT_DIFFERENTIATE as error:
+        if not comes_from_gradient(error):  # but from what the caller passed, such as a tensor of another graph
+            raise
+        raise _named(error, f"Cannot differentiate {graph.purpose}", "differentiates") from error
+
+
+def _named(error: Exception, problem: str, does: str) -> FormatError:
+    return FormatError(
+        problem,
+        expected=f"a graph that TensorFlow {does}",
+        received=f"{type(error).__name__}: {error}".partition("\n")[0],
+        fix="The module is damaged, or was written for another version of TensorFlow",
+    )

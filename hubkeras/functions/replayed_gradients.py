@@ -25,7 +25,7 @@ import tensorflow as tf
 
 from hubkeras.errors import UnsupportedError
 from hubkeras.functions.building import reserved_names, split_arguments, wrap
-from hubkeras.functions.importing import import_graph, import_with_contexts, named_errors
+from hubkeras.functions.importing import gradient_errors, import_graph, import_with_contexts
 from hubkeras.graphs.gradient_graphs import cut_gradient
 from hubkeras.graphs.random_seeds import SEED, draw_from_seed
 from hubkeras.graphs.residuals import RESIDUAL, find_residuals
@@ -189,7 +189,7 @@ class _Backward:
             xs = [sources[n] for n in names]
             floating = [i for i, n in enumerate(names) if self._is_differentiable(i)]
             # What contexts say about each other is first looked at where gradients go through them.
-            with named_errors(f"differentiate {self.graph.purpose}"):
+            with gradient_errors(self.graph):
                 found = tf.compat.v1.gradients(ys, [xs[i] for i in floating], weights)
                 self._check_ends(ys, [xs[i] for i in floating], sources)
             gradients = dict(zip(floating, found, strict=True))

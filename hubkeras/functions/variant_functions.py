@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from hubkeras.errors import FormatError, SignatureError, UnsupportedError
 from hubkeras.functions.building import build
-from hubkeras.functions.importing import named_errors
+from hubkeras.functions.importing import gradient_errors
 from hubkeras.functions.replayed_gradients import build_replayed
 from hubkeras.functions.resources import Table
 from hubkeras.functions.state import replica
@@ -100,7 +100,7 @@ class BoundSubgraph:
             note(replica(variable))
         handles = self._variant.handles(self.graph)
         # Where a tape watches, this takes gradients, for which TensorFlow imports the bodies of loops once more.
-        with named_errors(f"run or differentiate {self.graph.purpose}"):
+        with gradient_errors(self.graph):
             return list(function(*handles, *inputs))
 
     @property

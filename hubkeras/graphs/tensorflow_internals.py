@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+import traceback
 import weakref
 from contextlib import contextmanager
 from functools import cache
@@ -31,6 +32,7 @@ _PRIVATE_NAMES = (
     "framework.kernels.get_registered_kernels_for_op",
     "framework.op_def_registry.get",
     "framework.ops.gradient_registry",
+    "ops.gradients_util._GradientsHelper",
     "ops.handle_data_util.copy_handle_data",
     "ops.resource_variable_ops.BaseResourceVariable",
     "ops.resource_variable_ops.variable_accessed",
@@ -205,6 +207,12 @@ def never_differentiable(op: str) -> bool:
         return _private("framework.ops.gradient_registry").lookup(op) is None
     except LookupError:
         return False
+
+
+def comes_from_gradient(error: Exception) -> bool:
+    """Tells whether an error was raised while TensorFlow took gradients of a graph."""
+    code = _private("ops.gradients_util._GradientsHelper").__code__
+    return any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def track(parent: Any, child: Any, name: str) -> None:

@@ -19,9 +19,9 @@ from hubkeras.errors import ArchiveError, CacheError, DownloadError
 from hubkeras.handles.archive import extract, looks_like_archive, peek
 from hubkeras.handles.handle import FetchedModule, redacted
 from hubkeras.handles.http import (
+    Body,
     TransientError,
     backoff,
-    connection_errors,
     description,
     first_bytes,
     get,
@@ -133,14 +133,15 @@ class Download:
             )
 
     def _read(self, response: requests.Response) -> Iterator[bytes]:
-        self._start(response)
-        while piece := _piece(response):
+        body = Body(response)
+        self._start(response, body)
+        while piece := body.read(_PIECE):
             self._take(piece)
             yield piece
         if self.total is not None and self.received < self.total:
             raise TransientError(f"{self.received} of {self.total} bytes")
 
-    def _start(self, response: requests.Response) -> None:
+    def _start(self, response: requests.Response, body: Body) -> None:
         """Holds a response against what came before, and reads past what is known already."""
         begin, total = self._extent(response)
         if not self.received:
@@ -152,7 +153,7 @@ class Download:
             raise self._changed()
         self.total = self.total or total
         if not begin:
-            self._skip_known(response)
+            self._skip_known(body)
 
     def _extent(self, response: requests.Response) -> tuple[int, int | None]:
         """Returns where in the file a response begins, and how long the file is."""
@@ -165,12 +166,12 @@ class Download:
             raise TransientError(f"{self.state} without the range that was asked for")
         return self.received, int(extent[2]) if extent[2] != "*" else self.total
 
-    def _skip_known(self, response: requests.Response) -> None:
+    def _skip_known(self, body: Body) -> None:
         """Reads a file from its beginning up to where its download broke, and makes sure that it is the same."""
         digest = hashlib.sha256()
         left = self.received
         while left:
-            piece = _piece(response, left)
+            piece = body.read(min(left, _PIECE))
             if not piece:
                 raise TransientError(f"{self.received - left} of {self.total} bytes")
             digest.update(piece)
@@ -279,11 +280,6 @@ def read_ahead(chunks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
         yield take()
     finally:
         stopped.set()
-
-
-def _piece(response: requests.Response, most: int = _PIECE) -> bytes:
-    with connection_errors():
-        return response.raw.read(min(most, _PIECE), decode_content=False)
 
 
 def _check_room(directory: Path, size: int | None) -> None:

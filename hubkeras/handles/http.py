@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
@@ -24,6 +25,8 @@ _MOST_REDIRECTS = 10
 _BUSY = frozenset((408, 429, *range(500, 600)))
 _LONGEST_WAIT = 120.0
 _SHOWN_BYTES = 120
+_RATE_WINDOW = 60.0
+"""Seconds of waiting over which the rate of a body is taken."""
 _HEADERS = {"User-Agent": "hubkeras", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 
@@ -124,8 +127,49 @@ def description(response: requests.Response) -> str:
 
 def first_bytes(response: requests.Response, size: int = _SHOWN_BYTES) -> bytes:
     """Reads the beginning of a response's body."""
-    with connection_errors():
-        return response.raw.read(size, decode_content=True)
+    body, found = Body(response), b""
+    while len(found) < size and (piece := body.read(size - len(found), decode=True)):
+        found += piece
+    return found
+
+
+class Body:
+    """The body of a response, given up where it comes too slowly.
+
+    A server that sends a byte now and then is never silent for long enough to count as lost.
+
+    Args:
+        response: The response, its body still to be read.
+    """
+
+    def __init__(self, response: requests.Response) -> None:
+        self._response = response
+        self._waited, self._count = 0.0, 0
+
+    def read(self, most: int, decode: bool = False) -> bytes:
+        """Reads what has come, at least a byte, nothing at the end.
+
+        Args:
+            most: Bytes to read at most.
+            decode: Whether to undo the body's content encoding.
+
+        Raises:
+            TransientError: The connection broke, or is slower than HUBKERAS_MIN_RATE.
+        """
+        begin = time.monotonic()
+        with connection_errors():
+            # read() would wait until it has as much as it was asked for, however long that takes.
+            piece = self._response.raw.read1(most, decode_content=decode)
+        self._waited += time.monotonic() - begin  # the time that unpacking takes is not the server's
+        self._count += len(piece)
+        if piece and self._waited >= _RATE_WINDOW:
+            rate = self._count / self._waited
+            if rate < config.min_rate():
+                raise TransientError(
+                    f"The connection gave {rate:.3g} bytes per second, and HUBKERAS_MIN_RATE is {config.min_rate():g}"
+                )
+            self._waited, self._count = 0.0, 0
+        return piece
 
 
 @contextmanager

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hubkeras.handles.progress import Meter
 
 _PIECE = 1 << 20
+_FILES_OF_MODULES = (*GRAPH_FILES, "tfhub_module.pb", "keras_metadata.pb", "fingerprint.pb")
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ class LocalHandle(Handle):
         """Returns a directory, None for an archive."""
         if self.path.is_dir():
             return str(self.path)
+        _refuse_file_of_module(str(self.path))
         if not self.path.exists():
             raise self._missing()
         return None
@@ -145,6 +147,7 @@ class FilesystemHandle(Handle):
         """Returns a directory, None for an archive."""
         if self.text.lower().endswith(SUFFIXES):
             return None
+        _refuse_file_of_module(self.text)
         if self.needs_network and config.is_offline():
             raise OfflineError(
                 f"{self.text} lies in a network, and HUBKERAS_OFFLINE is set", fix="Unset it, or use a local copy"
@@ -168,6 +171,17 @@ class FilesystemArchive:
                 return _unpack(file, size, directory, meter)
         except ArchiveError as error:
             raise ArchiveError(f"{self.path} cannot be used. {error.message}") from error
+
+
+def _refuse_file_of_module(text: str) -> None:
+    folder, _, name = text.replace(os.sep, "/").rpartition("/")
+    if name in _FILES_OF_MODULES:
+        raise HandleError(
+            f"{text} is one file of a module",
+            expected="the folder that holds it",
+            received=repr(text),
+            fix=f"Pass {folder or '.'!r}",
+        )
 
 
 def find_in_remote_cache(root: str, names: Iterable[str]) -> str | None:

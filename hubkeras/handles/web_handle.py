@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import requests
 
 _QUERY = "tf-hub-format"
-_LONGEST_TEXT = 4096
+_LONGEST_TEXT = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def uncompressed_folder(url: str) -> str:
 
 
 def get_text(url: str) -> tuple[requests.Response, str]:
-    """Asks a server for a short text; returns its response and the first 4 KB of that text.
+    """Asks a server for a short text; returns its response and the first MB of that text.
 
     Raises:
         DownloadError: If there is no answer.

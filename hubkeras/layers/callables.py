@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
+import tensorflow as tf
 
-from hubkeras.errors import LayerError, OutputError, SignatureError
+from hubkeras.errors import InputError, LayerError, OutputError, SignatureError
 from hubkeras.functions.tensor_info import input_infos, output_infos
 from hubkeras.layers.config import LayerSpec
 from hubkeras.modules.defaults import choose_output
@@ -17,8 +18,6 @@ from hubkeras.savedmodel.description import VariableSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    import tensorflow as tf
 
     from hubkeras.functions.tensor_info import ParsedTensorInfo
 
@@ -189,7 +188,17 @@ class ObjectCallable:
         if self.signature is not None and self.inputs is not None:
             return self._select(self._function(**normalize(inputs, self.inputs, self.signature, arguments)))
         mode = {"training": training} if takes_training(self._function) else {}
-        return self._select(self._function(inputs, **arguments, **mode))
+        try:
+            return self._select(self._function(inputs, **arguments, **mode))
+        except (TypeError, ValueError) as error:
+            if not tf.is_tensor(inputs) or inputs.shape.rank != 0:
+                raise
+            raise InputError(
+                "Cannot call the object with a single value",
+                expected="a batch of values",
+                received=f"{inputs.dtype.name} of shape ()",
+                fix="Put it into a list, as in layer([x])",
+            ) from error
 
     def _select(self, outputs: Any) -> Any:
         if self.output_key is None:

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from hubkeras.errors import InputError
 from hubkeras.layers.keras_internals import is_computed
-from hubkeras.modules.inputs import by_name, convert
+from hubkeras.modules.inputs import by_name, convert, has_extra_axis
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -90,7 +90,9 @@ def _check(value: keras.KerasTensor, name: str, info: ParsedTensorInfo, signatur
             f"Cannot use a KerasTensor as input {name!r} of signature {signature!r}",
             expected=f"a {info.description.kind} one of dtype {info.dtype.name} and shape {info.get_shape()}",
             received=f"a {kind} one of dtype {dtype.name} and shape {tf.TensorShape(value.shape)}",
-            fix="Make it with keras.Input(shape, dtype=..., sparse=..., ragged=...) or batch_shape=",
+            fix="Take the last axis off with keras.ops.squeeze(x, -1), or make the input without it"
+            if has_extra_axis(info.get_shape(), tf.TensorShape(value.shape))
+            else "Make it with keras.Input(shape, dtype=..., sparse=..., ragged=...) or batch_shape=",
         )
 
 

@@ -19,7 +19,9 @@ from hubkeras.layers.inputs import check_symbolic, fit_floats, from_python
 from hubkeras.layers.keras_internals import in_safe_mode, shared_objects
 from hubkeras.layers.options import LayerOptions
 from hubkeras.layers.output_shapes import (
+    full_shapes,
     map_shapes,
+    parse_input_shape,
     parse_output_shape,
     set_shapes,
     shapes_to_config,
@@ -98,7 +100,7 @@ class KerasLayer(TrackingLayer):
     ) -> None:
         _check_backend()
         declaration: Declaration | None = kwargs.pop("_declaration", None)
-        first_shape, dtype = kwargs.pop("input_shape", None), kwargs.pop("dtype", None)
+        first_shape, dtype = parse_input_shape(kwargs.pop("input_shape", None)), kwargs.pop("dtype", None)
         options = LayerOptions.of(
             tags,
             train_tags,
@@ -120,7 +122,7 @@ class KerasLayer(TrackingLayer):
         self._binding, self._handle, self._arguments = binding, handle, dict(arguments or {})
         self._output_shapes = parse_output_shape(output_shape) if output_shape else None
         if first_shape is not None:
-            self._declare_first(tuple(first_shape))
+            self._declare_first(first_shape)
         if isinstance(handle, keras.layers.Layer):
             handle.trainable = trainable
         self.share_weights(binding.variables, binding.spec.optimized)
@@ -219,8 +221,10 @@ class KerasLayer(TrackingLayer):
             dtype = self._dtype_of(path[0] if path else None)
             return keras.KerasTensor(shape, dtype.name if dtype else self.compute_dtype)
 
-        outputs = self._symbolic_outputs(map_shapes(make, input_shape), None)
-        return keras.tree.map_structure(lambda x: x.shape, outputs)
+        inputs = map_shapes(make, input_shape)
+        if self._output_shapes is not None and self._binding.spec.output_infos is None:
+            return full_shapes(self._output_shapes, inputs)  # a call would need the dtypes, too
+        return keras.tree.map_structure(lambda x: x.shape, self._symbolic_outputs(inputs, None))
 
     def _symbolic_outputs(self, inputs: Any, training: Any) -> Any:
         infos, key = self._binding.spec.output_infos, self._binding.spec.output_key

@@ -46,11 +46,18 @@ class LayerOptions:
         """Returns the module that a handle stands for, or the callable that it is.
 
         Raises:
-            LayerError: Options for loading contradict a handle that is loaded already.
+            LayerError: Options for loading contradict a handle that is loaded already, or it cannot be called.
         """
-        if not callable(handle) or isinstance(handle, (str, os.PathLike)):
+        signatures = getattr(handle, "signatures", None)
+        if isinstance(handle, (str, os.PathLike)) or (signatures is None and not callable(handle)):
             safe, ops = self.safe_mode is not False, self.allow_ops
             return load(handle, tags, self.load_options, train_tags=train_tags, safe_mode=safe, allow_ops=ops)
+        if self.signature is None and not callable(handle):
+            raise LayerError(
+                f"Cannot use a {type(handle).__name__} object as a layer: it is not callable",
+                expected=f"signature= one of {sorted(signatures)}" if signatures else "an object with a __call__",
+                received="signature=None",
+            )
         given = {"tags": tags, "train_tags": train_tags, "load_options": self.load_options}
         if any(value is not None for value in given.values()):
             raise LayerError(

@@ -39,6 +39,25 @@ def parse_output_shape(value: Any) -> Any:
     )
 
 
+def parse_input_shape(value: Any) -> tuple[int | None, ...] | None:
+    """Parses the shape of one example, without the batch axis; None stays None.
+
+    Raises:
+        LayerError: It is no shape.
+    """
+    if not isinstance(value, int):
+        try:
+            return None if value is None else tuple(tf.TensorShape(value))
+        except (TypeError, ValueError):
+            pass
+    raise LayerError(
+        "Cannot read input_shape",
+        expected="the shape of one example without the batch axis, such as (50,), or [] for a single value",
+        received=repr(value),
+        fix=f"Write input_shape=[{value}]" if isinstance(value, int) else "",
+    )
+
+
 def shapes_to_config(shapes: Any) -> Any:
     """Turns the TensorShapes of a nest into lists that JSON can hold."""
     return tf.nest.map_structure(lambda s: s.as_list(), shapes)
@@ -55,6 +74,11 @@ def set_shapes(outputs: Any, shapes: Any, inputs: Any) -> Any:
         return tf.ensure_shape(tensor, full)
 
     return tf.nest.map_structure(with_shape, outputs, shapes)
+
+
+def full_shapes(shapes: Any, inputs: Any) -> Any:
+    """Returns a nest of shapes with the batch axis of the first input, as tuples."""
+    return tf.nest.map_structure(lambda s: tuple(_batch_of(inputs).concatenate(s)), shapes)
 
 
 def _batch_of(inputs: Any) -> tf.TensorShape:

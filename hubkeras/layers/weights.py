@@ -48,9 +48,11 @@ class LayerWeights:
         before = [weight.trainable for weight in self.trained.values()]
         for weight in self.trained.values():
             weight.trainable = True
-        yield
-        for weight, trainable in zip(self.trained.values(), before, strict=True):
-            weight.trainable = trainable
+        try:
+            yield
+        finally:
+            for weight, trainable in zip(self.trained.values(), before, strict=True):
+                weight.trainable = trainable
 
     def hold(self, name: str, variable: tf.Variable) -> None:
         """Gives the weights of one variable another one to hold."""

@@ -106,7 +106,8 @@ class _Converter:
     def __init__(self, signature: str, name: str, info: ParsedTensorInfo) -> None:
         self.where, self.info = f"input {name!r} of signature {signature!r}", info
 
-    def convert(self, value: Any) -> Any:
+    def convert(self, given: Any) -> Any:
+        value = given
         if self.info.is_sparse:
             value = self._sparse(value)
         elif self.info.is_composite:
@@ -116,19 +117,19 @@ class _Converter:
         if value.dtype != self.info.dtype:
             self._refuse(f"{value.dtype.name}", "Cast it with tf.cast")
         if not self.info.get_shape().is_compatible_with(value.shape):
-            self._refuse(f"shape {value.shape}", _shape_hint(self.info.get_shape(), value.shape))
+            self._refuse(f"shape {value.shape}", _shape_hint(given, self.info.get_shape(), value.shape))
         return value
 
     def _dense(self, value: Any) -> tf.Tensor:
         if _kind(value) != "a Tensor":
             self._refuse(_kind(value))
-        if hasattr(value, "_keras_history"):
+        if type(value).__name__ == "KerasTensor":  # of Keras, which this floor does not know
             self._refuse("a KerasTensor", "Wrap the module in hubkeras.KerasLayer to use it in a functional model")
         if isinstance(value, tf.Tensor):
             return value
         if isinstance(value, tf.Variable) or (hasattr(value, "__tf_tensor__") and hasattr(value, "dtype")):
             return tf.convert_to_tensor(value)
-        if hasattr(value, "__array__"):
+        if hasattr(value, "__array__") and not self.info.dtype.is_quantized:  # numpy has no quantised dtypes
             array = np.asarray(value)
             if array.dtype != object:
                 return self._from_array(array, f"{type(value).__name__} of dtype {array.dtype}")
@@ -144,6 +145,8 @@ class _Converter:
                 array = np.asarray(value)
             except ValueError:  # rows of several lengths
                 self._refuse(received)
+            if not _can_hold(self.info.dtype, array.dtype):
+                self._refuse(received)
             return self._from_array(array, received)
         if self.info.dtype.is_integer and not any(map(tf.is_tensor, tf.nest.flatten(value))):
             self._check_range(np.asarray(value))  # TensorFlow wraps -1 around, and numpy's integers in a list
@@ -152,7 +155,7 @@ class _Converter:
     def _from_array(self, array: np.ndarray[Any, Any], received: str) -> tf.Tensor:
         """Converts what the dtype can hold without loss, but for the last digits of floats."""
         target = self.info.dtype
-        if not _can_hold(target, array.dtype):
+        if not _can_hold(target, array.dtype) and not _is_exact(target, array):
             self._refuse(received, "If the loss is meant, cast it with astype" if array.dtype.kind in "fciu" else "")
         if target.is_integer:
             self._check_range(array)
@@ -160,7 +163,7 @@ class _Converter:
 
     def _check_range(self, array: np.ndarray[Any, Any]) -> None:
         low, high = self.info.dtype.min, self.info.dtype.max
-        if array.size and (array.min() < low or array.max() > high):
+        if array.size and (int(array.min()) < low or int(array.max()) > high):
             self._refuse(f"values from {array.min()} to {array.max()}", f"This dtype holds {low} to {high}")
 
     def _sparse(self, value: Any) -> tf.SparseTensor:
@@ -207,6 +210,15 @@ def _can_hold(target: tf.DType, dtype: np.dtype[Any]) -> bool:
     return whole if target.is_integer else source == target
 
 
+def _is_exact(target: tf.DType, array: np.ndarray[Any, Any]) -> bool:
+    """Tells whether numbers stand for what another kind of dtype has: whole floats, 0 and 1 for booleans."""
+    if array.dtype.kind not in "fiu":
+        return False
+    if target.is_integer:
+        return bool(np.all(np.isfinite(array) & (array == np.trunc(array))))
+    return target.is_bool and bool(np.all((array == 0) | (array == 1)))
+
+
 def _kind(value: Any) -> str:
     if isinstance(value, (tf.SparseTensor, tf.compat.v1.SparseTensorValue)):
         return "a SparseTensor"
@@ -215,9 +227,19 @@ def _kind(value: Any) -> str:
     return "nothing" if value is None else "a Tensor"
 
 
-def _shape_hint(expected: tf.TensorShape, received: tf.TensorShape) -> str:
+def _shape_hint(given: Any, expected: tf.TensorShape, received: tf.TensorShape) -> str:
     if expected.rank is None or received.rank is None:
         return ""
-    if received.rank == expected.rank + 1 and received[-1] == 1:
+    if has_extra_axis(expected, received):
         return "Take the last axis off with tf.squeeze(x, -1)"
-    return "Add the batch axis with x[tf.newaxis]" if received.rank == expected.rank - 1 else ""
+    if received.rank != expected.rank - 1:
+        return ""
+    is_bare = received.rank == 0 and isinstance(given, (str, bytes, int, float))
+    return f"Write [{given!r}], or x[tf.newaxis] for a tensor x" if is_bare else "Add the batch axis with x[tf.newaxis]"
+
+
+def has_extra_axis(expected: tf.TensorShape, received: tf.TensorShape) -> bool:
+    """Tells whether a shape differs in a last axis of 1 from what a signature asks for."""
+    if expected.rank is None or received.rank is None:
+        return False
+    return received.rank == expected.rank + 1 and received[-1] == 1

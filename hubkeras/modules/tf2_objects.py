@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.errors import UnsupportedError
+from hubkeras.errors import InputError, UnsupportedError
 from hubkeras.functions.tensor_info import ParsedTensorInfo
 from hubkeras.graphs.tensorflow_internals import SavedAsObject, children_of, serve_by_default
 from hubkeras.modules.defaults import choose_output, choose_signature, default_signature
@@ -76,7 +76,7 @@ class LoadedObject(SavedAsObject):
             return self.loaded(*args, **kwargs)
         name = self.signature_name(signature)
         infos = self.get_input_info_dict(name)
-        values = normalize(args[0] if args else None, infos, name)
+        values = normalize(_only_inputs(name, *args, **kwargs), infos, name)
         outputs = self.signatures[name](**values)
         if as_dict:
             return outputs
@@ -197,6 +197,17 @@ def _with_values(load_again: Callable[[], LoadedObject], values: list[Any]) -> L
     for variable, value in zip(_all_variables(copied.loaded), values, strict=True):
         variable.assign(value)
     return copied
+
+
+def _only_inputs(signature: str, *args: Any, **kwargs: Any) -> Any:
+    """Returns the inputs of a signature, given as a module in TF1 Hub format takes them."""
+    if len(args) + len(kwargs) > 1 or kwargs.keys() - {"inputs"}:
+        raise InputError(
+            f"Cannot call signature {signature!r}",
+            expected="one value, or a dict by the names of its inputs, alone or as inputs=",
+            received=f"{len(args)} positional arguments and keywords {sorted(kwargs)}",
+        )
+    return kwargs["inputs"] if kwargs else args[0] if args else None
 
 
 def takes_training(function: Any) -> bool:

@@ -65,6 +65,13 @@ def test_a_broken_output_matters_only_when_it_is_asked_for(tmp_path):
         module.apply([1.0], "default", ["odd"])
 
 
+def test_a_tensor_of_another_function_is_no_fault_of_the_module(tmp_path):
+    module, leaked = hubkeras.load(_sum_module(tmp_path / "m")), []
+    tf.function(lambda x: leaked.append(x * 2.0), autograph=False)(tf.ones([1, 2]))
+    with tf.GradientTape(), pytest.raises(TypeError, match="out of scope"):
+        module(leaked[0])
+
+
 def test_a_loop_whose_body_cannot_be_imported(tmp_path):
     """TensorFlow takes the function as it is, and reads it only where it differentiates the loop."""
     path = shutil.copytree(MODULES / "functional_control_flow", tmp_path / "m")
@@ -76,7 +83,7 @@ def test_a_loop_whose_body_cannot_be_imported(tmp_path):
     (path / "saved_model.pb").write_bytes(proto.SerializeToString())
     module = hubkeras.load(path)
     x = tf.Variable(tf.ones([1, 4]))
-    with tf.GradientTape(), pytest.raises(FormatError, match="Cannot run or differentiate signature 'default'"):
+    with tf.GradientTape(), pytest.raises(FormatError, match="Cannot differentiate signature 'default'"):
         module({"x": x, "steps": 2}, as_dict=True)
 
 

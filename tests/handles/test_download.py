@@ -14,6 +14,7 @@ import pytest
 from handles.hosts import Reply
 from handles.samples import FILES, contents, make_tar, make_zip
 from hubkeras.errors import ArchiveError, DownloadError, HubKerasError, OfflineError
+from hubkeras.handles import http
 from hubkeras.handles.cache_entries import Entry
 from hubkeras.handles.resolver import is_available, resolve
 
@@ -267,6 +268,37 @@ def test_slow_body_is_waited_for(host, monkeypatch):
     monkeypatch.setenv("HUBKERAS_TIMEOUT", "1")
     host.replies["/model/1"] = Reply(ARCHIVE, pause=0.3, piece=len(ARCHIVE) // 5)
     assert contents(resolve(f"{host.url}/model/1")) == FILES
+
+
+def test_body_that_trickles_is_resumed(host, monkeypatch):
+    """A byte now and then is not silence, but it would take for ever."""
+    monkeypatch.setattr(http, "_RATE_WINDOW", 0.5)
+    host.replies["/model/1"] = [Reply(ARCHIVE, pause=0.1, piece=1), ARCHIVE]
+    assert contents(resolve(f"{host.url}/model/1")) == FILES
+    assert 0 < int(host.requests[1].headers["Range"].removeprefix("bytes=").removesuffix("-")) < 50
+
+
+def test_server_that_always_trickles_is_given_up(host, monkeypatch):
+    """The error names the rate and the setting, which also lets it be."""
+    monkeypatch.setattr(http, "_RATE_WINDOW", 0.3)
+    monkeypatch.setenv("HUBKERAS_RETRIES", "1")
+    host.replies["/model/1"] = Reply(ARCHIVE, pause=0.05, piece=8)
+    with pytest.raises(DownloadError, match=r"bytes per second, and HUBKERAS_MIN_RATE is 1024, after 2 attempts"):
+        resolve(f"{host.url}/model/1")
+    monkeypatch.setenv("HUBKERAS_MIN_RATE", "10")
+    host.replies["/model/1"] = Reply(ARCHIVE, pause=0.05, piece=len(ARCHIVE) // 20)
+    assert contents(resolve(f"{host.url}/model/1")) == FILES
+
+
+def test_time_that_unpacking_takes_is_not_the_servers(host, monkeypatch):
+    monkeypatch.setattr(http, "_RATE_WINDOW", 0.2)
+    host.replies["/x"] = Reply(b"x" * 30, piece=10)
+    with http.open_session() as session, http.get(session, f"{host.url}/x") as response:
+        body, found = http.Body(response), b""
+        while piece := body.read(10):
+            time.sleep(0.15)
+            found += piece
+    assert found == b"x" * 30
 
 
 def test_server_that_is_not_there(host):

@@ -73,6 +73,15 @@ def test_latest_version_is_asked_for(internet):
     assert contents(resolve("google/nnlm/tensorFlow1/en-dim128")) == FILES
 
 
+def test_latest_version_of_a_model_that_is_described_at_length(internet):
+    """Kaggle's answer holds the model's whole description."""
+    base = "https://www.kaggle.com/api/v1/models/google/nnlm/tensorFlow1/en-dim128"
+    answer = json.dumps({"overview": "long " * 20_000, "versionNumber": 7}).encode()
+    internet.replies[f"{base}/get"] = Reply(answer, piece=3_000)
+    internet.replies[f"{base}/7/download"] = ARCHIVE
+    assert contents(resolve("google/nnlm/tensorFlow1/en-dim128")) == FILES
+
+
 @pytest.mark.parametrize(
     "version", ["null", "[]", '"x"', "1e999", "-Infinity", "NaN", "{}", "9" * 4000 + "9" * 90, "[" * 4000, ""]
 )

@@ -189,3 +189,16 @@ def test_pathlike_objects_of_any_class_are_paths(tmp_path):
             return str(module)
 
     assert resolve(Here()) == str(module)
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "saved_model.pbtxt", "tfhub_module.pb"])
+def test_a_file_of_a_module_is_not_its_folder(tmp_path, name):
+    (tmp_path / "m").mkdir()
+    for exists in (False, True):
+        for handle in (tmp_path / "m" / name, f"file://{tmp_path}/m/{name}"):
+            with pytest.raises(HandleError, match=f"Pass '{tmp_path}/m'") as info:
+                resolve(handle)
+            assert exists == (tmp_path / "m" / name).exists(), info.value
+        (tmp_path / "m" / name).write_bytes(b"")
+    with pytest.raises(HandleError, match="Pass 'ram://one'"):
+        resolve(f"ram://one/{name}")

@@ -108,6 +108,59 @@ def test_unknown_rank_asks_for_output_shape():
     assert layer("odd_shapes", signature="unknown_rank")(np.ones((2, 3))).shape == (2, 3)
 
 
+def test_the_given_output_shape_is_the_one_that_is_computed(tmp_path):
+    """Where nothing else is known, not even the dtype of the inputs."""
+    upper = tf.Module()
+    upper.__call__ = tf.function(tf.strings.upper, input_signature=[tf.TensorSpec([None], tf.string, "x")])
+    tf.saved_model.save(upper, tmp_path / "m")
+    assert hubkeras.KerasLayer(tmp_path / "m", output_shape=[20]).compute_output_shape((None,)) == (None, 20)
+    several = hubkeras.KerasLayer(tmp_path / "m", output_shape={"a": [2], "b": [None, 3]})
+    assert several.compute_output_shape((7,)) == {"a": (7, 2), "b": (7, None, 3)}
+    with pytest.raises(InputError, match=r"a batch.*layer\(\[x\]\)"):
+        hubkeras.KerasLayer(tmp_path / "m")("one string")
+
+
+@pytest.mark.parametrize(("value", "words"), [(50, r"input_shape=\[50\]"), ("ab", "'ab'"), ([[1], [2]], "without the")])
+def test_an_input_shape_that_is_none_says_what_to_write(value, words):
+    with pytest.raises(LayerError, match=words):
+        layer("losses_and_updates", input_shape=value)
+
+
+def test_a_single_text_says_what_to_write():
+    with pytest.raises(InputError, match=r"Write \['one string'\]"):
+        layer("text_paths")("one string")
+    with pytest.raises(InputError, match=r"Write \['one string'\]"):
+        hubkeras.load(MODULES / "text_paths")("one string")
+
+
+def test_symbolic_texts_with_an_axis_too_many_get_the_hint_that_eager_ones_get():
+    texts = layer("text_paths")
+    with pytest.raises(InputError, match=r"last axis off with tf\.squeeze\(x, -1\)"):
+        texts(tf.constant([["a"], ["b"]]))
+    inputs = keras.Input((1,), dtype="string")
+    with pytest.raises(InputError, match=r"last axis off with keras\.ops\.squeeze\(x, -1\)"):
+        texts(inputs)
+    model = keras.Model(inputs, texts(keras.ops.squeeze(inputs, -1)))
+    np.testing.assert_array_equal(model(tf.constant([["a"], ["b"]])), texts(["a", "b"]))
+
+
+def test_weights_stay_frozen_when_what_they_are_shown_to_fails():
+    held = layer("losses_and_updates", trainable=True)._held
+    weight = next(iter(held.trained.values()))
+    weight.trainable = False
+    seen = []
+
+    def fail():
+        with held.all_trainable():
+            seen.append(weight.trainable)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert seen == [True]
+    assert not weight.trainable
+
+
 def test_output_shapes_of_several_outputs():
     told = layer(
         "odd_shapes",

@@ -70,6 +70,19 @@ def test_trainable(handle):
     assert np.all(layer(X, training=True) == 2.0)
 
 
+def test_an_object_that_is_not_callable_says_so(tmp_path):
+    made = tf.Module()
+    made.up = tf.function(lambda x: {"y": x + 1.0}, input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+    tf.saved_model.save(made, tmp_path / "m", signatures={"up": made.up})
+    loaded = tf.saved_model.load(tmp_path / "m")
+    with pytest.raises(LayerError, match=r"not callable.*signature= one of \['up'\]"):
+        hubkeras.KerasLayer(loaded)
+    layer = hubkeras.KerasLayer(loaded, signature="up", output_key="y")
+    assert layer(np.ones(1)).numpy().tolist() == [2.0]
+    with pytest.raises(LayerError, match="loaded already"):
+        hubkeras.KerasLayer(loaded, signature="up", output_key="y", tags=["serve"])
+
+
 def test_fit(reusable):
     """One step moves the object's variable, by the gradient of the error and of the loss."""
     layer = hubkeras.KerasLayer(reusable, trainable=True)

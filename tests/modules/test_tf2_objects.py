@@ -100,3 +100,26 @@ def test_bad_use_is_refused_by_name(call, kind, words):
         call(load("tf2_signatures"))
     for word in words.split(" "):
         assert word in str(caught.value), caught.value
+
+
+def test_a_signature_is_called_as_in_tf1_hub_format():
+    module = hubkeras.load(MODULES / "tf2_signatures")
+    name = "serving_default"
+    (key,) = module.get_input_info_dict(name)
+    given = np.array(["a"]) if module.get_input_info_dict(name)[key].dtype == tf.string else np.ones((1, 3))
+    expected = module(given, signature=name, as_dict=True)
+    for outputs in (
+        module(inputs=given, signature=name, as_dict=True),
+        module(inputs={key: given}, signature=name, as_dict=True),
+        module({key: given}, signature=name, as_dict=True),
+    ):
+        for output, value in outputs.items():
+            np.testing.assert_array_equal(value, expected[output])
+    for args, kwargs, words in (
+        ((given,), {"nope": 1}, "nope"),
+        ((given, 1), {}, "2 positional"),
+        ((given,), {"inputs": given}, "inputs"),
+        ((), {key: given}, key),
+    ):
+        with pytest.raises(InputError, match=words):
+            module(*args, signature=name, **kwargs)
