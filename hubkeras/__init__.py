@@ -1,23 +1,56 @@
-"""Pretrained modules in TF1 Hub format as first-class layers of Keras 3."""
+"""Pretrained modules in TF1 Hub format as first-class layers of Keras 3.
 
-from hubkeras.handles.cache import (
-    CachedModule,
-    cache_size,
-    cached_modules,
-    pin,
-    pinned_sha256,
-    remove_cached,
-    unpin,
-    verify_cached,
-)
-from hubkeras.handles.registry import register_resolver, unregister_resolver
-from hubkeras.handles.resolver import is_available, resolve
-from hubkeras.layers.keras_layer import KerasLayer
-from hubkeras.modules.images import get_expected_image_size, get_num_image_channels
-from hubkeras.modules.loader import load
-from hubkeras.modules.module import Module
+Names are imported when they are first used, so that what needs no TensorFlow does not wait for it. A new public name
+takes three lines: its import (for type checkers and editors, which do not run this), its home, and `__all__`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from hubkeras.layers.registration import register_with_keras
+
+if TYPE_CHECKING:
+    from hubkeras.handles.cache import (
+        CachedModule,
+        cache_size,
+        cached_modules,
+        pin,
+        pinned_sha256,
+        remove_cached,
+        unpin,
+        verify_cached,
+    )
+    from hubkeras.handles.registry import register_resolver, unregister_resolver
+    from hubkeras.handles.resolver import is_available, resolve
+    from hubkeras.layers.keras_layer import KerasLayer
+    from hubkeras.modules.images import get_expected_image_size, get_num_image_channels
+    from hubkeras.modules.loader import load
+    from hubkeras.modules.module import Module
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "CachedModule": "hubkeras.handles.cache",
+    "KerasLayer": "hubkeras.layers.keras_layer",
+    "Module": "hubkeras.modules.module",
+    "cache_size": "hubkeras.handles.cache",
+    "cached_modules": "hubkeras.handles.cache",
+    "get_expected_image_size": "hubkeras.modules.images",
+    "get_num_image_channels": "hubkeras.modules.images",
+    "is_available": "hubkeras.handles.resolver",
+    "load": "hubkeras.modules.loader",
+    "pin": "hubkeras.handles.cache",
+    "pinned_sha256": "hubkeras.handles.cache",
+    "register_resolver": "hubkeras.handles.registry",
+    "remove_cached": "hubkeras.handles.cache",
+    "resolve": "hubkeras.handles.resolver",
+    "unpin": "hubkeras.handles.cache",
+    "unregister_resolver": "hubkeras.handles.registry",
+    "verify_cached": "hubkeras.handles.cache",
+}
+"""Where each public name is defined."""
 
 __all__ = [
     "CachedModule",
@@ -38,3 +71,18 @@ __all__ = [
     "unregister_resolver",
     "verify_cached",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+register_with_keras()

@@ -1,0 +1,86 @@
+"""Makes Keras know `KerasLayer`, without importing Keras before somebody else does.
+
+While Keras reads a model from a file it imports nothing but its own modules. So a class of ours must be registered by
+then, and whoever wrote `import hubkeras` relies on it; but importing Keras takes seconds, which those who only resolve
+or describe a module shall not wait for. Whatever reads a file with Keras imports Keras first: that is the moment to
+register, and a finder in front of Python's own is how it is noticed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.abc
+import sys
+from typing import TYPE_CHECKING, Any
+
+from hubkeras.config import LOGGER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+_KERAS = "keras"
+_LAYER_MODULE = "hubkeras.layers.keras_layer"
+
+
+def register_with_keras() -> None:
+    """Registers `KerasLayer` with Keras: now, if Keras is there, else right after its import.
+
+    Example:
+        >>> register_with_keras()
+
+    It never imports Keras by itself.
+    """
+    if _KERAS in sys.modules:
+        importlib.import_module(_LAYER_MODULE)
+    elif not any(isinstance(finder, _KerasFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _KerasFinder())
+
+
+class _KerasFinder(importlib.abc.MetaPathFinder):
+    """Finds Keras as Python would, and has its loader register the layer."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != _KERAS:
+            return None
+        others = (finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec"))
+        spec = next(filter(None, (finder.find_spec(fullname, path, target) for finder in others)), None)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _RegisteringLoader(spec.loader, self)
+        return spec
+
+
+class _RegisteringLoader(importlib.abc.Loader):
+    """Loads Keras with its own loader, and registers the layer after that.
+
+    Args:
+        loader: The loader of Keras.
+        finder: What found it, of no use once Keras is there.
+    """
+
+    def __init__(self, loader: Any, finder: _KerasFinder) -> None:
+        self._loader, self._finder = loader, finder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        # What reads the module's files or source later (importlib.resources, inspect) is to find its own loader.
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        if self._finder in sys.meta_path:
+            sys.meta_path.remove(self._finder)
+        # TensorFlow imports Keras at the end of its own import, when all of its names that the layer needs are there.
+        try:
+            importlib.import_module(_LAYER_MODULE)
+        except Exception:
+            # `import keras` is not ours to fail. Whoever uses hubkeras.KerasLayer imports it again, and sees the error.
+            LOGGER.warning("Keras does not know hubkeras.KerasLayer, for it cannot be imported", exc_info=True)
