@@ -28,19 +28,35 @@ if TYPE_CHECKING:
     from hubkeras.modules.images import get_expected_image_size, get_num_image_channels
     from hubkeras.modules.loader import load
     from hubkeras.modules.module import Module
+    from hubkeras.modules.spec import ModuleSpec
+    from hubkeras.publishing.attachments import ImageModuleInfo, attach_image_module_info, attach_message
+    from hubkeras.publishing.module_specs import (
+        create_module_spec,
+        create_module_spec_from_saved_model,
+        load_module_spec,
+    )
+    from hubkeras.publishing.signatures import add_signature
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "CachedModule": "hubkeras.handles.cache",
+    "ImageModuleInfo": "hubkeras.publishing.attachments",
     "KerasLayer": "hubkeras.layers.keras_layer",
     "Module": "hubkeras.modules.module",
+    "ModuleSpec": "hubkeras.modules.spec",
+    "add_signature": "hubkeras.publishing.signatures",
+    "attach_image_module_info": "hubkeras.publishing.attachments",
+    "attach_message": "hubkeras.publishing.attachments",
     "cache_size": "hubkeras.handles.cache",
     "cached_modules": "hubkeras.handles.cache",
+    "create_module_spec": "hubkeras.publishing.module_specs",
+    "create_module_spec_from_saved_model": "hubkeras.publishing.module_specs",
     "get_expected_image_size": "hubkeras.modules.images",
     "get_num_image_channels": "hubkeras.modules.images",
     "is_available": "hubkeras.handles.resolver",
     "load": "hubkeras.modules.loader",
+    "load_module_spec": "hubkeras.publishing.module_specs",
     "pin": "hubkeras.handles.cache",
     "pinned_sha256": "hubkeras.handles.cache",
     "register_resolver": "hubkeras.handles.registry",
@@ -54,14 +70,22 @@ _HOMES = {
 
 __all__ = [
     "CachedModule",
+    "ImageModuleInfo",
     "KerasLayer",
     "Module",
+    "ModuleSpec",
+    "add_signature",
+    "attach_image_module_info",
+    "attach_message",
     "cache_size",
     "cached_modules",
+    "create_module_spec",
+    "create_module_spec_from_saved_model",
     "get_expected_image_size",
     "get_num_image_channels",
     "is_available",
     "load",
+    "load_module_spec",
     "pin",
     "pinned_sha256",
     "register_resolver",

@@ -108,6 +108,18 @@ class UnsupportedError(HubKerasError, NotImplementedError):
     """What was asked for cannot be done with this module."""
 
 
+class PublishingError(HubKerasError, ValueError):
+    """A module cannot be made of what a function or a SavedModel describes."""
+
+
+class SignatureTypeError(PublishingError, TypeError):
+    """A signature, or what goes with it, was given something of a type that it cannot hold."""
+
+
+class CheckpointError(HubKerasError, ValueError):
+    """A checkpoint does not hold what the variables of a module need."""
+
+
 class ExportError(HubKerasError, OSError, ValueError):
     """A module could not be written."""
 

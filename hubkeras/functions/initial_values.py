@@ -18,13 +18,19 @@ if TYPE_CHECKING:
     from hubkeras.savedmodel.description import ModuleDescription, VariableSpec
 
 
-def initial_state(description: ModuleDescription, specs: Mapping[str, VariableSpec], policy: OpPolicy) -> State:
+def initial_state(
+    description: ModuleDescription,
+    specs: Mapping[str, VariableSpec],
+    policy: OpPolicy,
+    values: Mapping[str, tf.Tensor] | None = None,
+) -> State:
     """Makes the variables of a module.
 
     Args:
         description: The module.
         specs: The variables to make, by name.
         policy: What the graphs may do that give initial values.
+        values: Values of the variables, by name; None for those of the module's own checkpoint.
 
     Returns:
         The state. It lacks a variable that has no initializer either, which is an error only when something reads it.
@@ -32,12 +38,12 @@ def initial_state(description: ModuleDescription, specs: Mapping[str, VariableSp
     Raises:
         FormatError: The checkpoint is damaged, or an initializer fails.
     """
-    values = restore(description, specs.values())
+    values = restore(description, specs.values()) if values is None else values
     state = State({name: spec for name, spec in specs.items() if name in values}, values)
     for name in [name for name in specs if name not in values]:  # one after the other: each may depend on those before
         found = description.initial_value(name)
         if found is not None:
-            functions = VariantFunctions(found[0], state, str(description.path), policy)
+            functions = VariantFunctions(found[0], state, description.label, policy)
             state.add(specs[name], _compute(functions, name, found[1]))
     return state
 

@@ -33,7 +33,7 @@ def restore(description: ModuleDescription, specs: Iterable[VariableSpec]) -> di
             )
         except tf.errors.OpError as error:
             raise FormatError(
-                f"Cannot read the variables of module {description.path}",
+                f"Cannot read the variables of module {description.label}",
                 expected="a checkpoint that holds all of them",
                 received=error.message,
                 fix="Fetch the module again: its files are damaged",

@@ -48,7 +48,7 @@ def look_at(description: ModuleDescription, policy: OpPolicy) -> None:
     """
     if policy.safe_mode:
         found = {str(finding): finding for variant in description.variants for finding in _find(variant, policy)}
-        refuse(list(found.values()), f"module {description.path}")
+        refuse(list(found.values()), f"module {description.label}")
 
 
 def _find(variant: GraphVariant, policy: OpPolicy) -> list[Finding]:

@@ -27,3 +27,7 @@ class OpPolicy:
     def of(*, safe_mode: bool, allow_ops: Collection[str]) -> OpPolicy:
         """Makes the policy of the arguments `safe_mode` and `allow_ops`."""
         return OpPolicy(safe_mode, frozenset(allow_ops))
+
+    def widened(self, other: OpPolicy) -> OpPolicy:
+        """Returns the policy that allows what either allows."""
+        return OpPolicy(self.safe_mode and other.safe_mode, self.extra_ops | other.extra_ops)

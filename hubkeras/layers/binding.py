@@ -19,7 +19,8 @@ from hubkeras.layers.callables import LayerCallable, ModuleCallable, ObjectCalla
 from hubkeras.layers.config import MAX_DECLARED_BYTES, LayerSpec, too_many_bytes
 from hubkeras.layers.embedding import is_unpacked, unpack
 from hubkeras.layers.keras_internals import in_safe_mode, shared_objects
-from hubkeras.modules.module import Module, choose_variant
+from hubkeras.modules.interface import choose_variant
+from hubkeras.modules.module import Module
 from hubkeras.modules.tf2_loader import load_tf2
 from hubkeras.modules.tf2_objects import LoadedObject
 
@@ -67,7 +68,7 @@ def declaration_of(arguments: Mapping[str, Any], spec: LayerSpec) -> Declaration
     """
     from_file = shared_objects() is not None
     live = None if from_file else _live.get(spec.source)
-    has_no_handle = live is not None and is_unpacked(live.description)
+    has_no_handle = live is not None and (live.description.path is None or is_unpacked(live.description))
     if not from_file and not has_no_handle and _is_at_hand(arguments["handle"]):
         return None
     return Declaration(spec, from_file and arguments.get("embed", True), in_safe_mode() is False, live)
@@ -322,7 +323,7 @@ class ModuleBinding:
         if isinstance(function, ModuleCallable):
             self.state = function.module.state
         if isinstance(function.loaded, (Module, LoadedObject)):
-            _live[str(function.loaded.description.path)] = function.loaded
+            _live[function.loaded.description.label] = function.loaded
 
 
 def _declare(spec: LayerSpec) -> _Variables:
@@ -367,7 +368,7 @@ def _check_infos(
 
 def _other_module(description: ModuleDescription, expected: str, received: str) -> LayerError:
     return LayerError(
-        f"Cannot use module {description.path} in a layer: it is not the one that was saved",
+        f"Cannot use module {description.label} in a layer: it is not the one that was saved",
         expected=expected,
         received=received,
     )

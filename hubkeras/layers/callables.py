@@ -169,7 +169,7 @@ class ObjectCallable:
         if isinstance(function, LoadedObject):
             if not function.is_callable:
                 raise LayerError(
-                    f"Cannot use TF2 SavedModel {function.description.path} as a layer: the object is not callable",
+                    f"Cannot use TF2 SavedModel {function.description.label} as a layer: the object is not callable",
                     expected=f"signature= one of {sorted(function.signatures)}",
                     received="signature=None",
                 )
@@ -283,11 +283,11 @@ def spec_of(function: LayerCallable) -> LayerSpec:
     variables = function.variables
     loaded = function.loaded
     if isinstance(loaded, Module):
-        where = (loaded.description.format, str(loaded.description.path))
+        where = (loaded.description.format, loaded.description.label)
         tags, owner = (tuple(sorted(loaded.tags)), tuple(sorted(loaded.train_tags))), loaded.state
     else:
         is_object = isinstance(loaded, LoadedObject)
-        where = ("tf2", str(loaded.description.path)) if is_object else ("callable", "")
+        where = ("tf2", loaded.description.label) if is_object else ("callable", "")
         tags, owner = ((), ()), loaded
     return LayerSpec(
         *where,

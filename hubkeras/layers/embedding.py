@@ -29,12 +29,12 @@ def embed(description: ModuleDescription, directory: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     try:
         if description.format == "tf2":
-            shutil.copytree(description.path, target, dirs_exist_ok=True)
+            shutil.copytree(description.label, target, dirs_exist_ok=True)
         else:
             write_graphs(description, target)
     except FileNotFoundError as error:
         raise LayerError(
-            f"Cannot save module {description.path} with the model",
+            f"Cannot save module {description.label} with the model",
             expected="its files where they were when it was loaded",
             received=str(error),
             fix="Put them back, or save the layer with embed=False",

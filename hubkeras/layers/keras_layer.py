@@ -273,7 +273,7 @@ class KerasLayer(TrackingLayer):
         if isinstance(handle, (str, os.PathLike)):
             config["handle"] = os.fspath(handle)
         elif isinstance(self.resolved_object, (Module, LoadedObject)):
-            config["handle"] = str(self.resolved_object.description.path)
+            config["handle"] = self.resolved_object.description.label
         else:
             raise UnsupportedError(
                 f"Cannot write a config of layer {self.name!r}",

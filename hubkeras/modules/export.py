@@ -13,6 +13,7 @@ import tensorflow as tf
 from hubkeras.errors import ExportError, ExportExistsError
 from hubkeras.functions.restoring import parts_of, slice_text
 from hubkeras.savedmodel.assets import find_asset
+from hubkeras.savedmodel.collection_defs import HUB_COLLECTIONS
 from hubkeras.savedmodel.protos import FORMAT_V3, ModuleDef, SavedModel
 from hubkeras.savedmodel.reader import MODULE_FILE, SAVED_MODEL_FILE
 
@@ -53,7 +54,7 @@ def export_module(
         staging.replace(target)
     except (OSError, tf.errors.OpError) as error:
         raise ExportError(
-            f"Cannot export module {description.path} to {target}", received=str(error), fix="Nothing was left there"
+            f"Cannot export module {description.label} to {target}", received=str(error), fix="Nothing was left there"
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -105,15 +106,6 @@ def write_graphs(description: ModuleDescription, directory: Path) -> None:
             shutil.copyfile(find_asset(asset), place)
 
 
-_HUB_COLLECTIONS = frozenset(
-    {
-        *("variables", "trainable_variables", "model_variables", "table_initializer", "update_ops"),
-        *("regularization_losses", "asset_filepaths", "cond_context", "while_context", "hub_module_attachments"),
-        "saved_model_assets",
-    }
-)
-
-
 def _saved_model(description: ModuleDescription) -> Any:
     """Returns the SavedModel of a module, of a plain one no more than TF1 Hub format allows."""
     saved_model = SavedModel()
@@ -124,7 +116,7 @@ def _saved_model(description: ModuleDescription) -> Any:
             continue
         local = meta_graph.collection_def["local_variables"].bytes_list.value
         meta_graph.collection_def["variables"].bytes_list.value.extend(local)
-        for name in set(meta_graph.collection_def) - _HUB_COLLECTIONS:
+        for name in set(meta_graph.collection_def) - HUB_COLLECTIONS:
             del meta_graph.collection_def[name]
         if variant.table_initializers:
             collection = meta_graph.collection_def["table_initializer"]

@@ -7,7 +7,8 @@ from typing import Any
 from hubkeras.errors import SignatureError
 from hubkeras.savedmodel.protos import ImageModuleInfo
 
-_KEY = "image_module_info"
+IMAGE_MODULE_INFO_KEY = "image_module_info"
+"""Under which key an `ImageModuleInfo` is attached."""
 
 
 def get_expected_image_size(module: Any, signature: str | None = None, input_name: str | None = None) -> list[int]:
@@ -31,7 +32,7 @@ def get_expected_image_size(module: Any, signature: str | None = None, input_nam
 
     It does not tell whether the module takes other sizes as well; many do.
     """
-    attached = module.get_attached_message(_KEY, ImageModuleInfo)
+    attached = module.get_attached_message(IMAGE_MODULE_INFO_KEY, ImageModuleInfo)
     if attached is not None:
         size = attached.default_image_size
         if size.height and size.width:

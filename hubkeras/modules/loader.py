@@ -11,7 +11,9 @@ from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.gc_pause import paused_collection
 from hubkeras.graphs.op_policy import OpPolicy
 from hubkeras.handles.resolver import resolve
-from hubkeras.modules.module import Module, choose_variant
+from hubkeras.modules.interface import choose_variant
+from hubkeras.modules.module import Module
+from hubkeras.modules.spec import ModuleSpec
 from hubkeras.modules.tf2_loader import load_tf2
 from hubkeras.savedmodel.reader import read_module
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def load(
-    handle: str | os.PathLike[str],
+    handle: str | os.PathLike[str] | ModuleSpec,
     tags: Iterable[str] | None = None,
     options: tf.saved_model.LoadOptions | None = None,
     *,
@@ -36,13 +38,15 @@ def load(
     """Loads a module.
 
     Args:
-        handle: Anything that `hubkeras.resolve` takes.
+        handle: Anything that `hubkeras.resolve` takes; or a `ModuleSpec`, whose variables start with the values of its
+            checkpoint or, without one, of their initializers. Those that are random and have no seed of their own
+            follow `tf.random.set_seed` and `keras.utils.set_random_seed`.
         tags: The graph variant for inference. None chooses the one without tags, else the only one there is.
         options: Passed to `tf.saved_model.load` for a TF2 SavedModel; a TF1 module needs none.
         train_tags: The graph variant for `training=True`. None chooses `tags` with "train" added if there is one, else
             the same as `tags`.
         safe_mode: Whether a module with ops that reach out of the graph (to files, the network, Python) is refused.
-        allow_ops: Names of such ops that are allowed all the same.
+        allow_ops: Names of such ops that are allowed all the same. What the spec's own policy allows is allowed too.
 
     Returns:
         A `Module`; for a TF2 SavedModel an object of the same interface over what `tf.saved_model.load` returns.
@@ -60,10 +64,12 @@ def load(
 
     It does not build any signature: that happens when one is first called. Safe mode is no sandbox.
     """
-    directory = resolve(handle)
+    policy = OpPolicy.of(safe_mode=safe_mode, allow_ops=allow_ops)
+    spec = handle if isinstance(handle, ModuleSpec) else None
+    directory = "" if isinstance(handle, ModuleSpec) else resolve(handle)
+    policy = policy if spec is None else policy.widened(spec.policy)
     with paused_collection():
-        description = read_module(directory)
-        policy = OpPolicy.of(safe_mode=safe_mode, allow_ops=allow_ops)
+        description = read_module(directory) if spec is None else spec.description
         look_at(description, policy)
         if description.format == "tf2":
             return load_tf2(description, tags, options, policy)
@@ -88,7 +94,7 @@ def choose_tags(
         infer = description.tag_sets[0]
     else:
         raise TagsError(
-            f"Module {description.path} has several graph variants and none without tags",
+            f"Module {description.label} has several graph variants and none without tags",
             expected=f"tags= one of {[sorted(t) for t in description.tag_sets]}",
             received="tags=None",
         )

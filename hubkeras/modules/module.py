@@ -5,36 +5,33 @@ from __future__ import annotations
 import copy
 from collections import UserDict
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.errors import AttachmentError, TagsError
 from hubkeras.functions.restoring import parts_of
 from hubkeras.functions.smart_cond import smart_cond
-from hubkeras.functions.tensor_info import ParsedTensorInfo, input_infos, output_infos
+from hubkeras.functions.tensor_info import input_infos
 from hubkeras.functions.variant_functions import VariantFunctions
 from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.tensorflow_internals import BUILDING, SavedAsObject, serve_by_default
-from hubkeras.modules.defaults import choose_output, choose_signature, default_signature
+from hubkeras.modules.defaults import choose_output, default_signature
 from hubkeras.modules.export import export_module
 from hubkeras.modules.inputs import normalize
+from hubkeras.modules.interface import DescribedModule, choose_variant
 from hubkeras.modules.signatures import SignatureCallable, Signatures
-from hubkeras.savedmodel.reader import read_module
+from hubkeras.savedmodel.reader import recipe
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping, Sequence
 
     from hubkeras.functions.state import State
     from hubkeras.graphs.op_policy import OpPolicy
-    from hubkeras.savedmodel.description import GraphVariant, ModuleDescription, Tags
-
-M = TypeVar("M")
+    from hubkeras.savedmodel.description import ModuleDescription, Tags
 
 
-class Module(SavedAsObject):
+class Module(DescribedModule, SavedAsObject):
     """A module in TF1 Hub format (or a TF1 SavedModel): graph variants over one set of variables.
 
     Made by `hubkeras.load`. It is trackable, so `tf.train.Checkpoint` and `tf.saved_model.save` see its state. Calls
@@ -45,7 +42,7 @@ class Module(SavedAsObject):
     (call `regularization_losses`), and its v1 control flow has no second derivatives.
 
     Args:
-        description: The module as read from disk.
+        description: The module as it was read or made.
         state: Its variables, tables and assets.
         tags: The graph variant for inference.
         train_tags: The graph variant for training.
@@ -97,7 +94,7 @@ class Module(SavedAsObject):
         if as_dict:
             return self.apply(inputs, name, training=training)
         outputs = variant.signature(name).outputs
-        owner = f"signature {name!r} of module {self._description.path}"
+        owner = f"signature {name!r} of module {self._description.label}"
         output = choose_output(None, outputs, owner, fix="Pass as_dict=True to get all outputs", or_only=False)
         return self.apply(inputs, name, (output,), training)[output]
 
@@ -127,7 +124,7 @@ class Module(SavedAsObject):
         return variant.function(signature, outputs, update=training)(values, watch)
 
     def __repr__(self) -> str:
-        return f"<hubkeras module {self._description.path} tags={sorted(self._tags)}>"
+        return f"<hubkeras module {self._description.label} tags={sorted(self._tags)}>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Module:
         """Returns a module with variables of its own; attributes that were added to it are not copied."""
@@ -135,8 +132,11 @@ class Module(SavedAsObject):
         return Module(self._description, copied, self._tags, self._train_tags, self._policy)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles the values of the variables, and where the module lies: whoever reads it must find it there."""
-        return _read_again, (self._description.path, self._state, self._tags, self._train_tags, self._policy)
+        """Pickles the values of the variables, and where the module lies: whoever reads it must find it there.
+
+        Of one that was made in memory it pickles the graphs.
+        """
+        return _read_again, (*recipe(self._description), self._state, self._tags, self._train_tags, self._policy)
 
     def saved_children(self, children: dict[str, Any]) -> dict[str, Any]:
         """Returns what a SavedModel has: the state, and the default signature as its call and what it serves."""
@@ -158,11 +158,6 @@ class Module(SavedAsObject):
         return tf.function(call, input_signature=given, autograph=False)
 
     # --- what is in it ---------------------------------------------------------------------------------------------
-
-    @property
-    def description(self) -> ModuleDescription:
-        """The module as read from disk."""
-        return self._description
 
     @property
     def tags(self) -> Tags:
@@ -191,19 +186,8 @@ class Module(SavedAsObject):
             variant = choose_variant(self._description, tags)
             with BUILDING:
                 if tags not in self._by_tags:  # another thread may have been first
-                    self._by_tags[tags] = VariantFunctions(
-                        variant, self._state, str(self._description.path), self._policy
-                    )
+                    self._by_tags[tags] = VariantFunctions(variant, self._state, self._description.label, self._policy)
         return self._by_tags[tags]
-
-    def signature_name(self, signature: str | None, tags: Iterable[str] | None = None) -> str:
-        """Returns the signature's name; None becomes the default signature's.
-
-        Raises:
-            SignatureError: There is no such signature, or none that could be the default.
-        """
-        names = self._variant(tags).signatures
-        return choose_signature(signature, names, f"module {self._description.path}")
 
     @property
     def signatures(self) -> Mapping[str, Callable[..., dict[str, Any]]]:
@@ -251,73 +235,6 @@ class Module(SavedAsObject):
         """Functions without arguments that compute the losses of the collection REGULARIZATION_LOSSES."""
         return [lambda loss=loss: loss()[0] for loss in self.variant(training=True).regularization_losses]
 
-    def get_tags(self) -> list[Tags]:
-        """Returns the tag set of every graph variant."""
-        return sorted(self._description.tag_sets, key=sorted)
-
-    def get_signature_names(self, tags: Iterable[str] | None = None) -> list[str]:
-        """Returns the names of the signatures of a graph variant.
-
-        Args:
-            tags: Of the variant; None for the one for inference.
-
-        Raises:
-            TagsError: No variant has these tags.
-        """
-        return list(self._variant(tags).signatures)
-
-    def get_input_info_dict(
-        self, signature: str | None = None, tags: Iterable[str] | None = None
-    ) -> dict[str, ParsedTensorInfo]:
-        """Returns what a signature says about its inputs, by name.
-
-        Args:
-            signature: Its name; None for the default one.
-            tags: Of the graph variant; None for the one for inference.
-        """
-        return input_infos(self._variant(tags).signatures[self.signature_name(signature, tags)])
-
-    def get_output_info_dict(
-        self, signature: str | None = None, tags: Iterable[str] | None = None
-    ) -> dict[str, ParsedTensorInfo]:
-        """Returns what a signature says about its outputs, by name.
-
-        Args:
-            signature: Its name; None for the default one.
-            tags: Of the graph variant; None for the one for inference.
-        """
-        return output_infos(self._variant(tags).signatures[self.signature_name(signature, tags)])
-
-    def get_attached_message(
-        self, key: str, message_type: type[M], tags: Iterable[str] | None = None, required: bool = False
-    ) -> M | None:
-        """Returns a message that the publisher attached to a graph variant.
-
-        Args:
-            key: The key it is attached under.
-            message_type: The class of the protocol buffer.
-            tags: Of the variant; None for the one for inference.
-            required: Whether a missing message is an error.
-
-        Returns:
-            The message, or None.
-
-        Raises:
-            AttachmentError: The message is required and not there.
-        """
-        variant = self._variant(tags)
-        if key in variant.attachments:
-            message = message_type()
-            message.ParseFromString(variant.attachments[key])  # pyright: ignore[reportAttributeAccessIssue]
-            return message
-        if required:
-            raise AttachmentError(
-                f"No message is attached under {key!r} in the graph variant with tags {sorted(variant.tags)}",
-                expected=f"one of {sorted(variant.attachments)}",
-                received=repr(key),
-            )
-        return None
-
     def export(self, path: str | os.PathLike[str]) -> None:
         """Writes the module in TF1 Hub format: all graph variants with today's values of the variables, and assets.
 
@@ -330,30 +247,15 @@ class Module(SavedAsObject):
         """
         export_module(self._description, self._state.by_name, path)
 
-    def _variant(self, tags: Iterable[str] | None) -> GraphVariant:
-        return choose_variant(self._description, self._tags if tags is None else tags)
 
-
-def _read_again(path: Path, state: State, tags: Tags, train_tags: Tags, policy: OpPolicy) -> Module:
-    description = read_module(path)
+def _read_again(
+    describe: Callable[..., ModuleDescription],
+    source: tuple[Any, ...],
+    state: State,
+    tags: Tags,
+    train_tags: Tags,
+    policy: OpPolicy,
+) -> Module:
+    description = describe(*source)
     look_at(description, policy)
     return Module(description, state, tags, train_tags, policy)
-
-
-def choose_variant(description: ModuleDescription, tags: Iterable[str]) -> GraphVariant:
-    """Returns the graph variant with the tags given, in any order.
-
-    Raises:
-        TagsError: There is none.
-    """
-    if not isinstance(tags, str):
-        wanted = frozenset(tags)
-        for variant in description.variants:
-            if variant.tags == wanted:
-                return variant
-    raise TagsError(
-        f"No graph variant of module {description.path} has tags={tags if isinstance(tags, str) else sorted(tags)!r}",
-        expected=f"a collection of tags out of {[sorted(t) for t in description.tag_sets]}",
-        received=repr(tags if isinstance(tags, str) else sorted(tags)),
-        fix=f"Write tags={[tags]!r}" if isinstance(tags, str) else "",
-    )

@@ -102,7 +102,7 @@ class SignatureCallable:
         return tuple(v for v in self.variables if v.trainable)
 
     def __repr__(self) -> str:
-        return f"<hubkeras signature {self._name!r} of {self._module.description.path}>"
+        return f"<hubkeras signature {self._name!r} of {self._module.description.label}>"
 
 
 def _is_parameter(name: str) -> bool:

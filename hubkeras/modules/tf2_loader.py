@@ -44,19 +44,20 @@ def load_tf2(
         MissingOpError: It needs an op that is not registered in this process.
         UnsafeModuleError: It holds ops that nobody allowed.
     """
-    chosen = _choose_tags(description, tags)
+    chosen, directory = _choose_tags(description, tags), description.path
+    assert directory is not None  # only a directory holds objects
     (meta_graph,) = description.object_graphs  # of several, TensorFlow would run what they say as in TF1
     check_object_graph(meta_graph, policy, f"TF2 SavedModel {description.path}")
-    _check_unchanged(description.path, meta_graph)
+    _check_unchanged(directory, meta_graph)
     try:
-        loaded = tf.saved_model.load(str(description.path), chosen, options)
+        loaded = tf.saved_model.load(str(directory), chosen, options)
         _check_signatures(getattr(loaded, "signatures", {}))
         _check_losses(getattr(loaded, "regularization_losses", ()))
     except (HubKerasError, MemoryError):
         raise
     except Exception as error:
-        raise _named(error, description.path) from error
-    return LoadedObject(loaded, description, partial(_load_again, description.path, chosen, options, policy))
+        raise _named(error, directory) from error
+    return LoadedObject(loaded, description, partial(_load_again, directory, chosen, options, policy))
 
 
 def _load_again(

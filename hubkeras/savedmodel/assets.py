@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import FormatError, MissingFileError
+from hubkeras.savedmodel.collection_defs import SAVED_MODEL_ASSETS
 from hubkeras.savedmodel.description import ASSETS_DIRECTORY, AssetSpec
 from hubkeras.savedmodel.protos import AssetFileDef, parse
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
-_COLLECTION = "saved_model_assets"
 
-
-def read_assets(meta_graph: Any, module: Path) -> tuple[AssetSpec, ...]:
+def read_assets(
+    meta_graph: Any, module: Path | None, sources: Mapping[str, Path] = MappingProxyType({})
+) -> tuple[AssetSpec, ...]:
     """Reads the assets of a MetaGraph and checks that each name leads to below `assets`.
 
     A file that is not there is of no concern before something asks for it, nor is one that the graph does not name.
 
     Args:
         meta_graph: The `MetaGraphDef`.
-        module: The module's directory, absolute.
+        module: The module's directory, absolute; None if no directory holds it yet.
+        sources: Where the files of such a module lie, by their names.
 
     Returns:
         One entry per tensor that is to hold a path.
@@ -37,7 +41,7 @@ def read_assets(meta_graph: Any, module: Path) -> tuple[AssetSpec, ...]:
         tensor = Ref.parse(asset.tensor_info.name).tensor
         known = assets.get(tensor)
         if known is None:
-            assets[tensor] = AssetSpec(tensor, asset.filename, module)
+            assets[tensor] = AssetSpec(tensor, asset.filename, module, sources.get(asset.filename))
             _is_there(assets[tensor])  # whether it is there matters to who reads it, its name to all
         # TF1 files list every asset in two places. Where these differ, TensorFlow and others go by different ones.
         elif known.filename != asset.filename:
@@ -49,12 +53,12 @@ def read_assets(meta_graph: Any, module: Path) -> tuple[AssetSpec, ...]:
     return tuple(assets.values())
 
 
-def _asset_file_defs(meta_graph: Any, module: Path) -> Iterator[Any]:
+def _asset_file_defs(meta_graph: Any, module: Path | None) -> Iterator[Any]:
     yield from meta_graph.asset_file_def
-    if _COLLECTION not in meta_graph.collection_def:
+    if SAVED_MODEL_ASSETS not in meta_graph.collection_def:
         return
-    for item in meta_graph.collection_def[_COLLECTION].any_list.value:
-        yield parse(AssetFileDef, item.value, f"the collection {_COLLECTION} of {module}")
+    for item in meta_graph.collection_def[SAVED_MODEL_ASSETS].any_list.value:
+        yield parse(AssetFileDef, item.value, f"the collection {SAVED_MODEL_ASSETS} of {module}")
 
 
 def find_asset(asset: AssetSpec) -> Path:
@@ -66,13 +70,16 @@ def find_asset(asset: AssetSpec) -> Path:
     """
     if not _is_there(asset):
         raise MissingFileError(
-            f"Cannot find {asset.path}, an asset of the module {asset.module}", fix="Fetch the module again"
+            f"Cannot find {asset.path}, an asset of the module {asset.module or 'that was made in memory'}",
+            fix="Fetch the module again" if asset.module else "Put the file back, or make the module anew",
         )
     return asset.path
 
 
 def _is_there(asset: AssetSpec) -> bool:
     """Tells whether a file is there, or refuses a name that leads out of `assets`."""
+    if asset.module is None:
+        return asset.source is not None and asset.source.is_file()
     root = asset.module.resolve() / ASSETS_DIRECTORY
     try:
         stays = _is_relative(asset.filename) and asset.path.resolve().is_relative_to(root)
@@ -87,7 +94,7 @@ def _is_there(asset: AssetSpec) -> bool:
 def _asset_error(asset: AssetSpec) -> FormatError:
     return FormatError(
         f"The asset {asset.filename!r} of {asset.module} points out of the folder {ASSETS_DIRECTORY!r}",
-        expected=f"a path relative to {asset.module / ASSETS_DIRECTORY} that stays in it",
+        expected=f"a path relative to {ASSETS_DIRECTORY} in {asset.module} that stays in it",
         received=repr(asset.filename),
         fix="Do not use this module unless you know who made it",
     )

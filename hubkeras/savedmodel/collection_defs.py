@@ -18,8 +18,19 @@ if TYPE_CHECKING:
 TABLE_INITIALIZERS = "table_initializer"
 _UPDATE_OPS = "update_ops"
 _REGULARIZATION_LOSSES = "regularization_losses"
-_ATTACHMENTS = "hub_module_attachments"
+ATTACHMENTS = "hub_module_attachments"
+ASSET_FILEPATHS = "asset_filepaths"
+"""Names the string constants that hold the path of an asset."""
+SAVED_MODEL_ASSETS = "saved_model_assets"
+"""Says which of them holds the path of which file."""
 _INIT_OPS = ("saved_model_main_op", "legacy_init_op")
+HUB_COLLECTIONS = frozenset(
+    {
+        *("variables", "trainable_variables", "model_variables", TABLE_INITIALIZERS, _UPDATE_OPS),
+        *(_REGULARIZATION_LOSSES, "cond_context", "while_context", ATTACHMENTS, ASSET_FILEPATHS, SAVED_MODEL_ASSETS),
+    }
+)
+"""The collections that a module in TF1 Hub format may have."""
 _TABLE_INITIALIZER_PREFIXES = ("InitializeTable", "LookupTableImport")
 
 
@@ -108,8 +119,8 @@ def read_attachments(meta_graph: Any) -> Mapping[str, bytes]:
         CorruptFileError: An entry is no `ModuleAttachment`.
     """
     attachments = {}
-    for item in byte_values(meta_graph, _ATTACHMENTS):
-        attachment = parse(ModuleAttachment, item, f"the collection {_ATTACHMENTS}")
+    for item in byte_values(meta_graph, ATTACHMENTS):
+        attachment = parse(ModuleAttachment, item, f"the collection {ATTACHMENTS}")
         attachments[attachment.key] = attachment.value
     return MappingProxyType(attachments)
 

@@ -7,6 +7,7 @@ object: dtypes are TensorFlow's names ("float32", "string"), shapes are tuples, 
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
@@ -100,13 +101,18 @@ class AssetSpec:
     """Name of the string constant that is to hold the path."""
     filename: str
     """Path relative to the module's `assets` folder."""
-    module: Path
-    """The module's directory, absolute."""
+    module: Path | None
+    """The module's directory, absolute; None for a module that no directory holds yet."""
+    source: Path | None = None
+    """Absolute path of the file of such a module."""
 
     @property
     def path(self) -> Path:
         """Absolute path of the file; whether it is there `assets.find_asset` tells."""
-        return self.module / ASSETS_DIRECTORY / self.filename
+        if self.module is not None:
+            return self.module / ASSETS_DIRECTORY / self.filename
+        assert self.source is not None
+        return self.source
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,19 +140,26 @@ class GraphVariant:
 
 @dataclass(frozen=True, eq=False)
 class ModuleDescription:
-    """A SavedModel directory, read and checked."""
+    """A module, read from a SavedModel directory or made in memory, and checked."""
 
-    path: Path
-    """Absolute."""
+    path: Path | None
+    """The directory, absolute; None for a module that was made in memory."""
     format: Format
     variants: tuple[GraphVariant, ...]
     """In the order of the file. Empty for the format "tf2"."""
     tag_sets: tuple[Tags, ...]
     """Of every MetaGraph, also for the format "tf2"."""
     checkpoint: Path | None
-    """Prefix of the checkpoint's files, None if the module has no variables."""
+    """Prefix of the checkpoint's files, None if no variable has its value from one."""
     object_graphs: tuple[Any, ...] = field(default=(), repr=False)
     """The `MetaGraphDef`s of the format "tf2", for the gate alone."""
+    key: str = field(default_factory=lambda: uuid.uuid4().hex, repr=False)
+    """Tells a module that was made in memory from all others."""
+
+    @property
+    def label(self) -> str:
+        """What messages and configs call the module: its directory, or something else that no other one bears."""
+        return str(self.path) if self.path is not None else f"<made in memory, {self.key[:8]}>"
 
     @property
     def variables(self) -> Mapping[str, VariableSpec]:

@@ -23,6 +23,7 @@ from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 from tensorflow.core.protobuf.struct_pb2 import StructuredValue, TypeSpecProto
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
+from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from hubkeras.errors import CorruptFileError
 
@@ -45,6 +46,7 @@ __all__ = [
     "OpList",
     "SavedModel",
     "StructuredValue",
+    "TrackableObjectGraph",
     "TypeSpecProto",
     "VariableDef",
     "dtypes",

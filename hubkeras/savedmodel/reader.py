@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from google.protobuf import text_format
@@ -24,10 +25,10 @@ from hubkeras.savedmodel.signatures import read_signatures
 from hubkeras.savedmodel.variables import read_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from os import PathLike
 
-    from hubkeras.savedmodel.description import Format, Tags
+    from hubkeras.savedmodel.description import AssetSpec, Format, Tags
 
 MODULE_FILE = "tfhub_module.pb"
 SAVED_MODEL_FILE = "saved_model.pb"
@@ -66,16 +67,61 @@ def read_module(path: str | PathLike[str], *, with_values: bool = True) -> Modul
     if is_hub:
         _check_module_file(directory / MODULE_FILE)
     meta_graphs = read_saved_model(directory).meta_graphs
-    tag_sets = _read_tag_sets(directory, meta_graphs)
+    tag_sets = _read_tag_sets(str(directory), meta_graphs)
     format_: Format = "tf1_hub" if is_hub else _saved_model_format(directory, meta_graphs)
     checkpoint = _find_checkpoint(directory)
     if format_ == "tf2":
         return _describe_objects(directory, meta_graphs, tag_sets, checkpoint)
     with _naming(directory):
-        variants = tuple(_read_variant(graph, directory, format_, checkpoint, with_values) for graph in meta_graphs)
+        variants = tuple(
+            _read_variant(graph, format_, checkpoint, with_values, read_assets(graph, directory), directory)
+            for graph in meta_graphs
+        )
+    return ModuleDescription(directory, format_, variants, tag_sets, _restored_prefix(variants, checkpoint))
+
+
+def describe_saved_model(
+    saved_model: Any, asset_files: Mapping[str, Path] = MappingProxyType({}), checkpoint: Path | None = None
+) -> ModuleDescription:
+    """Describes a module in TF1 Hub format that no directory holds yet.
+
+    Args:
+        saved_model: The `SavedModel` as it would stand in the directory: assets have the names that they are to have
+            there.
+        asset_files: Where the assets lie, by these names.
+        checkpoint: Prefix of the checkpoint with the variables' values; None to take those of their initializers.
+
+    Returns:
+        The description. It refers to the parts of `saved_model`.
+
+    Raises:
+        MissingFileError: The checkpoint is not there.
+        CorruptFileError: The checkpoint, or a message in the graph, is damaged.
+        FormatError: The graph contradicts itself or the checkpoint.
+    """
+    meta_graphs = saved_model.meta_graphs
+    tag_sets = _read_tag_sets("memory", meta_graphs)
+    found = None if checkpoint is None else read_checkpoint(checkpoint)
+    variants = tuple(
+        _read_variant(graph, "tf1_hub", found, checkpoint is not None, read_assets(graph, None, asset_files), None)
+        for graph in meta_graphs
+    )
+    return ModuleDescription(None, "tf1_hub", variants, tag_sets, _restored_prefix(variants, found))
+
+
+def recipe(description: ModuleDescription) -> tuple[Callable[..., ModuleDescription], tuple[Any, ...]]:
+    """Returns what a pickle holds in place of a description: a function that makes it again, and its arguments."""
+    if description.path is not None:
+        return read_module, (description.path,)
+    saved_model = SavedModel()
+    saved_model.meta_graphs.extend(variant.meta_graph for variant in description.variants)
+    files = {asset.filename: asset.path for variant in description.variants for asset in variant.assets}
+    return describe_saved_model, (saved_model, files, description.checkpoint)
+
+
+def _restored_prefix(variants: tuple[GraphVariant, ...], checkpoint: Checkpoint | None) -> Path | None:
     restores = any(spec.in_checkpoint for variant in variants for spec in variant.variables.values())
-    prefix = checkpoint.prefix if checkpoint and restores else None
-    return ModuleDescription(directory, format_, variants, tag_sets, prefix)
+    return checkpoint.prefix if checkpoint and restores else None
 
 
 @contextmanager
@@ -161,18 +207,18 @@ def _listing(directory: Path) -> str:
     return f"a directory with {shown}" if names else "an empty directory"
 
 
-def _read_tag_sets(directory: Path, meta_graphs: Any) -> tuple[Tags, ...]:
+def _read_tag_sets(place: str, meta_graphs: Any) -> tuple[Tags, ...]:
     tag_sets = tuple(frozenset(graph.meta_info_def.tags) for graph in meta_graphs)
     if not tag_sets:
         raise CorruptFileError(
-            f"The SavedModel in {directory} holds no graph",
+            f"The SavedModel in {place} holds no graph",
             expected="at least one MetaGraph",
             fix="Fetch the module again",
         )
     for position, tags in enumerate(tag_sets):
         if tags in tag_sets[:position]:
             raise FormatError(
-                f"The SavedModel in {directory} holds two graphs with one tag set",
+                f"The SavedModel in {place} holds two graphs with one tag set",
                 expected="every tag set once",
                 received=f"{sorted(tags)} again",
             )
@@ -207,7 +253,12 @@ def _describe_objects(
 
 
 def _read_variant(
-    meta_graph: Any, directory: Path, format_: Format, checkpoint: Checkpoint | None, with_values: bool
+    meta_graph: Any,
+    format_: Format,
+    checkpoint: Checkpoint | None,
+    with_values: bool,
+    assets: tuple[AssetSpec, ...],
+    directory: Path | None,
 ) -> GraphVariant:
     graph = index_graph(meta_graph.graph_def)
     return GraphVariant(
@@ -217,11 +268,11 @@ def _read_variant(
             meta_graph,
             graph,
             checkpoint,
-            prefix=directory / _CHECKPOINT_PREFIX,
+            prefix=checkpoint.prefix if checkpoint else (directory or Path()) / _CHECKPOINT_PREFIX,
             follow_saver=format_ == "saved_model",
             with_values=with_values,
         ),
-        assets=read_assets(meta_graph, directory),
+        assets=assets,
         table_initializers=read_table_initializers(meta_graph, graph, with_init_op=format_ == "saved_model"),
         update_ops=read_update_ops(meta_graph),
         regularization_losses=read_regularization_losses(meta_graph),

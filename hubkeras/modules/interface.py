@@ -1,0 +1,129 @@
+"""What a module and a module that is only described say about themselves, in one set of methods."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from hubkeras.errors import AttachmentError, TagsError
+from hubkeras.functions.tensor_info import ParsedTensorInfo, input_infos, output_infos
+from hubkeras.modules.defaults import choose_signature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hubkeras.savedmodel.description import GraphVariant, ModuleDescription, Tags
+
+M = TypeVar("M")
+
+
+class DescribedModule:
+    """Methods that tell what a module holds, from its description alone.
+
+    A class that has them sets `_description`, and `_tags` to the tags that None stands for.
+    """
+
+    _description: ModuleDescription
+    _tags: Tags
+
+    @property
+    def description(self) -> ModuleDescription:
+        """The module as it was read or made."""
+        return self._description
+
+    def signature_name(self, signature: str | None, tags: Iterable[str] | None = None) -> str:
+        """Returns the signature's name; None becomes the default signature's.
+
+        Raises:
+            SignatureError: There is no such signature, or none that could be the default.
+        """
+        names = self._variant(tags).signatures
+        return choose_signature(signature, names, f"module {self._description.label}")
+
+    def get_tags(self) -> list[Tags]:
+        """Returns the tag set of every graph variant."""
+        return sorted(self._description.tag_sets, key=sorted)
+
+    def get_signature_names(self, tags: Iterable[str] | None = None) -> list[str]:
+        """Returns the names of the signatures of a graph variant.
+
+        Args:
+            tags: Of the variant; None for the default ones.
+
+        Raises:
+            TagsError: No variant has these tags.
+        """
+        return list(self._variant(tags).signatures)
+
+    def get_input_info_dict(
+        self, signature: str | None = None, tags: Iterable[str] | None = None
+    ) -> dict[str, ParsedTensorInfo]:
+        """Returns what a signature says about its inputs, by name.
+
+        Args:
+            signature: Its name; None for the default one.
+            tags: Of the graph variant; None for the default ones.
+        """
+        return input_infos(self._variant(tags).signatures[self.signature_name(signature, tags)])
+
+    def get_output_info_dict(
+        self, signature: str | None = None, tags: Iterable[str] | None = None
+    ) -> dict[str, ParsedTensorInfo]:
+        """Returns what a signature says about its outputs, by name.
+
+        Args:
+            signature: Its name; None for the default one.
+            tags: Of the graph variant; None for the default ones.
+        """
+        return output_infos(self._variant(tags).signatures[self.signature_name(signature, tags)])
+
+    def get_attached_message(
+        self, key: str, message_type: type[M], tags: Iterable[str] | None = None, required: bool = False
+    ) -> M | None:
+        """Returns a message that the publisher attached to a graph variant.
+
+        Args:
+            key: The key it is attached under.
+            message_type: The class of the protocol buffer.
+            tags: Of the variant; None for the default ones.
+            required: Whether a missing message is an error.
+
+        Returns:
+            The message, or None.
+
+        Raises:
+            AttachmentError: The message is required and not there.
+        """
+        variant = self._variant(tags)
+        if key in variant.attachments:
+            message = message_type()
+            message.ParseFromString(variant.attachments[key])  # pyright: ignore[reportAttributeAccessIssue]
+            return message
+        if required:
+            raise AttachmentError(
+                f"No message is attached under {key!r} in the graph variant with tags {sorted(variant.tags)}",
+                expected=f"one of {sorted(variant.attachments)}",
+                received=repr(key),
+            )
+        return None
+
+    def _variant(self, tags: Iterable[str] | None) -> GraphVariant:
+        return choose_variant(self._description, self._tags if tags is None else tags)
+
+
+def choose_variant(description: ModuleDescription, tags: Iterable[str]) -> GraphVariant:
+    """Returns the graph variant with the tags given, in any order.
+
+    Raises:
+        TagsError: There is none.
+    """
+    if not isinstance(tags, str):
+        wanted = frozenset(tags)
+        for variant in description.variants:
+            if variant.tags == wanted:
+                return variant
+    raise TagsError(
+        f"No graph variant of module {description.label} has tags={tags if isinstance(tags, str) else sorted(tags)!r}",
+        expected=f"a collection of tags out of {[sorted(t) for t in description.tag_sets]}",
+        received=repr(tags if isinstance(tags, str) else sorted(tags)),
+        fix=f"Write tags={[tags]!r}" if isinstance(tags, str) else "",
+    )

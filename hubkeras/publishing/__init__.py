@@ -1,0 +1,1 @@
+"""Live values to TF1 Hub format: specs, signatures, attached messages."""
