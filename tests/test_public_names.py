@@ -93,8 +93,10 @@ def test_keras_knows_the_layer_when_it_is_imported_later(saved_model):
     """Also where TensorFlow imports it, at its own end. Nothing of ours is left in the way of imports then."""
     run(
         LOAD_AND_COMPARE + "import hubkeras, sys\n"
-        "assert 'keras' not in sys.modules, 'there is nothing to test'\n"
+        "from hubkeras.savedmodel.protos import GraphDef\n"
+        "assert not {'tensorflow', 'keras'} & set(sys.modules), 'there is nothing to test'\n"
         "import tensorflow as tf\n"
+        "assert GraphDef is tf.compat.v1.GraphDef, 'TensorFlow makes classes of its own of the same messages'\n"
         "check(tf.keras.models.load_model)\n"
         "import keras\n"
         "assert 'hubkeras' not in type(keras.__loader__).__module__ + type(keras.__spec__.loader).__module__\n"

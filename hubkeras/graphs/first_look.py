@@ -47,8 +47,18 @@ def look_at(description: ModuleDescription, policy: OpPolicy) -> None:
         >>> look_at(read_module("module"), OpPolicy())  # doctest: +SKIP
     """
     if policy.safe_mode:
-        found = {str(finding): finding for variant in description.variants for finding in _find(variant, policy)}
-        refuse(list(found.values()), f"module {description.label}")
+        refuse(find_refused(description, policy), f"module {description.label}")
+
+
+def find_refused(description: ModuleDescription, policy: OpPolicy) -> list[Finding]:
+    """Finds what is not allowed and can run, each finding once.
+
+    Args:
+        description: The module; nothing is found in a TF2 SavedModel, see `object_graph.find_refused_in_objects`.
+        policy: What the user lets it do.
+    """
+    found = {str(finding): finding for variant in description.variants for finding in _find(variant, policy)}
+    return list(found.values())
 
 
 def _find(variant: GraphVariant, policy: OpPolicy) -> list[Finding]:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from hubkeras.errors import UnsafeModuleError
 from hubkeras.graphs.asset_paths import Scope, asset_arguments
 from hubkeras.graphs.function_library import FunctionLibrary
+from hubkeras.graphs.op_registry import op_def
 from hubkeras.graphs.op_rules import is_unconditional, objection
 from hubkeras.graphs.structure import check_structure
-from hubkeras.graphs.tensorflow_internals import op_def
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -100,7 +100,7 @@ def _is_suspect(op: str, policy: OpPolicy) -> bool:
     if is_unconditional(op) or (op in policy.extra_ops and not op.startswith("_")):
         return False
     # What is not registered cannot run: its user shall hear that it is missing, and not that it is forbidden.
-    return op_def(op) is not None
+    return policy.judges_unknown or op_def(op) is not None
 
 
 def _objections(nodes: Iterable[Any], scope: Scope, place: str) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ name a function that this list does not have.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,12 +16,14 @@ from hubkeras.errors import FormatError, MissingOpError
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.gate import find_forbidden, refuse
 from hubkeras.graphs.op_packages import how_to_register
-from hubkeras.graphs.op_policy import OpPolicy
+from hubkeras.graphs.op_registry import op_def
 from hubkeras.graphs.structure import check_library
-from hubkeras.graphs.tensorflow_internals import op_def
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from hubkeras.graphs.gate import Finding
+    from hubkeras.graphs.op_policy import OpPolicy
 
 _SAVER_OPS = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints"})
 _IMPLEMENTS = "api_implements"
@@ -47,16 +50,31 @@ def check_object_graph(meta_graph: Any, policy: OpPolicy, where: str) -> None:
     proto = meta_graph.graph_def.library
     _check_ops(proto, where)
     check_library(proto, where)
-    roots = called_functions(meta_graph, where)
     if policy.safe_mode:
-        library = FunctionLibrary.of(proto)
-        reached = library.only(library.reachable(roots=roots))
-        found = find_forbidden((), reached, policy, roots=dict.fromkeys(reached.gradients.values(), ()) | roots)
-        idle = [name for name in library.functions if name not in reached.functions]
-        saver = OpPolicy(extra_ops=policy.extra_ops | _SAVER_OPS)
-        rest = library.only(library.reachable(roots=idle))
-        found += find_forbidden((), rest, saver, roots=dict.fromkeys(idle, ()))
-        refuse(found, where)
+        refuse(find_refused_in_objects(meta_graph, policy, where), where)
+    else:
+        called_functions(meta_graph, where)
+
+
+def find_refused_in_objects(meta_graph: Any, policy: OpPolicy, where: str) -> list[Finding]:
+    """Finds what is not allowed in the functions of a TF2 SavedModel.
+
+    Args:
+        meta_graph: The only `MetaGraphDef` of the SavedModel.
+        policy: What the user lets it do.
+        where: What it is, for messages.
+
+    Raises:
+        FormatError: Objects are malformed.
+    """
+    roots = called_functions(meta_graph, where)
+    library = FunctionLibrary.of(meta_graph.graph_def.library)
+    reached = library.only(library.reachable(roots=roots))
+    found = find_forbidden((), reached, policy, roots=dict.fromkeys(reached.gradients.values(), ()) | roots)
+    idle = [name for name in library.functions if name not in reached.functions]
+    saver = dataclasses.replace(policy, extra_ops=policy.extra_ops | _SAVER_OPS)
+    rest = library.only(library.reachable(roots=idle))
+    return found + find_forbidden((), rest, saver, roots=dict.fromkeys(idle, ()))
 
 
 def called_functions(meta_graph: Any, where: str) -> dict[str, frozenset[str]]:

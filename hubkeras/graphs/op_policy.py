@@ -22,6 +22,9 @@ class OpPolicy:
     """Whether ops that are not on the list are refused."""
     extra_ops: frozenset[str] = frozenset()
     """Ops that are allowed besides, whatever they do."""
+    judges_unknown: bool = False
+    """Whether ops that are not registered in this process are judged like others, as for who only looks at a module.
+    Whoever runs it is better told that they are missing; they are judged as soon as they are registered."""
 
     @staticmethod
     def of(*, safe_mode: bool, allow_ops: Collection[str]) -> OpPolicy:

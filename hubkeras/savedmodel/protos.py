@@ -6,26 +6,48 @@ The latter live in a descriptor pool of their own: in the default pool they woul
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
-from tensorflow.core.framework import types_pb2 as dtypes
-from tensorflow.core.framework.attr_value_pb2 import AttrValue
-from tensorflow.core.framework.function_pb2 import FunctionDef, FunctionDefLibrary
-from tensorflow.core.framework.graph_pb2 import GraphDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.core.framework.op_def_pb2 import OpList
-from tensorflow.core.framework.types_pb2 import DT_STRING, DataType
-from tensorflow.core.framework.variable_pb2 import VariableDef
-from tensorflow.core.protobuf.control_flow_pb2 import ControlFlowContextDef
-from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
-from tensorflow.core.protobuf.struct_pb2 import StructuredValue, TypeSpecProto
-from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
-from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
 
 from hubkeras.errors import CorruptFileError
+from hubkeras.savedmodel.message_modules import message_module
+
+if TYPE_CHECKING:  # each name stands in both branches: for type checkers, and for whoever runs this
+    from tensorflow.core.framework import types_pb2 as dtypes
+    from tensorflow.core.framework.attr_value_pb2 import AttrValue
+    from tensorflow.core.framework.function_pb2 import FunctionDef, FunctionDefLibrary
+    from tensorflow.core.framework.graph_pb2 import GraphDef
+    from tensorflow.core.framework.node_def_pb2 import NodeDef
+    from tensorflow.core.framework.op_def_pb2 import OpList
+    from tensorflow.core.framework.types_pb2 import DT_STRING, DataType
+    from tensorflow.core.framework.variable_pb2 import VariableDef
+    from tensorflow.core.protobuf.control_flow_pb2 import ControlFlowContextDef
+    from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+    from tensorflow.core.protobuf.struct_pb2 import StructuredValue, TypeSpecProto
+    from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
+    from tensorflow.core.protobuf.trackable_object_graph_pb2 import TrackableObjectGraph
+else:
+    dtypes = message_module("framework.types_pb2")
+    AttrValue = message_module("framework.attr_value_pb2").AttrValue
+    FunctionDef = message_module("framework.function_pb2").FunctionDef
+    FunctionDefLibrary = message_module("framework.function_pb2").FunctionDefLibrary
+    GraphDef = message_module("framework.graph_pb2").GraphDef
+    NodeDef = message_module("framework.node_def_pb2").NodeDef
+    OpList = message_module("framework.op_def_pb2").OpList
+    DT_STRING = message_module("framework.types_pb2").DT_STRING
+    DataType = message_module("framework.types_pb2").DataType
+    VariableDef = message_module("framework.variable_pb2").VariableDef
+    ControlFlowContextDef = message_module("protobuf.control_flow_pb2").ControlFlowContextDef
+    AssetFileDef = message_module("protobuf.meta_graph_pb2").AssetFileDef
+    SavedModel = message_module("protobuf.saved_model_pb2").SavedModel
+    StructuredValue = message_module("protobuf.struct_pb2").StructuredValue
+    TypeSpecProto = message_module("protobuf.struct_pb2").TypeSpecProto
+    BundleEntryProto = message_module("protobuf.tensor_bundle_pb2").BundleEntryProto
+    BundleHeaderProto = message_module("protobuf.tensor_bundle_pb2").BundleHeaderProto
+    TrackableObjectGraph = message_module("protobuf.trackable_object_graph_pb2").TrackableObjectGraph
 
 __all__ = [
     "DT_STRING",
