@@ -19,10 +19,10 @@ from hubkeras.layers.callables import LayerCallable, ModuleCallable, ObjectCalla
 from hubkeras.layers.config import MAX_DECLARED_BYTES, LayerSpec, too_many_bytes
 from hubkeras.layers.embedding import is_unpacked, unpack
 from hubkeras.layers.keras_internals import in_safe_mode, shared_objects
-from hubkeras.modules.interface import choose_variant
 from hubkeras.modules.module import Module
 from hubkeras.modules.tf2_loader import load_tf2
 from hubkeras.modules.tf2_objects import LoadedObject
+from hubkeras.modules.variants import choose_variant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

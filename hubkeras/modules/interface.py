@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from hubkeras.errors import AttachmentError, TagsError
+from hubkeras.errors import AttachmentError
 from hubkeras.functions.tensor_info import ParsedTensorInfo, input_infos, output_infos
 from hubkeras.modules.defaults import choose_signature
+from hubkeras.modules.variants import choose_variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -108,22 +109,3 @@ class DescribedModule:
 
     def _variant(self, tags: Iterable[str] | None) -> GraphVariant:
         return choose_variant(self._description, self._tags if tags is None else tags)
-
-
-def choose_variant(description: ModuleDescription, tags: Iterable[str]) -> GraphVariant:
-    """Returns the graph variant with the tags given, in any order.
-
-    Raises:
-        TagsError: There is none.
-    """
-    if not isinstance(tags, str):
-        wanted = frozenset(tags)
-        for variant in description.variants:
-            if variant.tags == wanted:
-                return variant
-    raise TagsError(
-        f"No graph variant of module {description.label} has tags={tags if isinstance(tags, str) else sorted(tags)!r}",
-        expected=f"a collection of tags out of {[sorted(t) for t in description.tag_sets]}",
-        received=repr(tags if isinstance(tags, str) else sorted(tags)),
-        fix=f"Write tags={[tags]!r}" if isinstance(tags, str) else "",
-    )

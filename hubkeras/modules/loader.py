@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.errors import TagsError
 from hubkeras.functions.initial_values import initial_state
 from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.gc_pause import paused_collection
 from hubkeras.graphs.op_policy import OpPolicy
 from hubkeras.handles.resolver import resolve
-from hubkeras.modules.interface import choose_variant
 from hubkeras.modules.module import Module
 from hubkeras.modules.spec import ModuleSpec
 from hubkeras.modules.tf2_loader import load_tf2
+from hubkeras.modules.variants import choose_tags, variable_specs
 from hubkeras.savedmodel.reader import read_module
 
 if TYPE_CHECKING:
@@ -22,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
     import tensorflow as tf
-
-    from hubkeras.savedmodel.description import ModuleDescription, Tags, VariableSpec
 
 
 def load(
@@ -76,38 +72,3 @@ def load(
         infer, train = choose_tags(description, tags, train_tags)
         state = initial_state(description, variable_specs(description, infer, train), policy)
         return Module(description, state, infer, train, policy)
-
-
-def choose_tags(
-    description: ModuleDescription, tags: Iterable[str] | None, train_tags: Iterable[str] | None
-) -> tuple[Tags, Tags]:
-    """Chooses the graph variants for inference and training.
-
-    Raises:
-        TagsError: There is no such variant, or none that could be the default.
-    """
-    if tags is not None:
-        infer = choose_variant(description, tags).tags
-    elif frozenset() in description.tag_sets:
-        infer = frozenset()
-    elif len(description.tag_sets) == 1:
-        infer = description.tag_sets[0]
-    else:
-        raise TagsError(
-            f"Module {description.label} has several graph variants and none without tags",
-            expected=f"tags= one of {[sorted(t) for t in description.tag_sets]}",
-            received="tags=None",
-        )
-    if train_tags is not None:
-        return infer, choose_variant(description, train_tags).tags
-    with_train = infer | {"train"}
-    return infer, with_train if with_train in description.tag_sets else infer
-
-
-def variable_specs(description: ModuleDescription, infer: Tags, train: Tags) -> dict[str, VariableSpec]:
-    """Returns the variables of all variants, trainable as the variant for training (else for inference) says."""
-    specs = dict(description.variables)
-    for tags in (infer, train):
-        for name, spec in choose_variant(description, tags).variables.items():
-            specs[name] = dataclasses.replace(specs[name], trainable=spec.trainable)
-    return specs

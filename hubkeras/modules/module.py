@@ -18,8 +18,9 @@ from hubkeras.graphs.tensorflow_internals import BUILDING, SavedAsObject, serve_
 from hubkeras.modules.defaults import choose_output, default_signature
 from hubkeras.modules.export import export_module
 from hubkeras.modules.inputs import normalize
-from hubkeras.modules.interface import DescribedModule, choose_variant
+from hubkeras.modules.interface import DescribedModule
 from hubkeras.modules.signatures import SignatureCallable, Signatures
+from hubkeras.modules.variants import choose_variant
 from hubkeras.savedmodel.reader import recipe
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from building import variable, write
 
 import hubkeras
 from hubkeras.errors import HandleError, HubKerasError, TagsError
-from hubkeras.modules.loader import choose_tags
+from hubkeras.modules.variants import choose_tags
 
 v1 = tf.compat.v1
 
