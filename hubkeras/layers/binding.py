@@ -25,7 +25,7 @@ from hubkeras.modules.tf2_objects import LoadedObject
 from hubkeras.modules.variants import choose_variant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from hubkeras.functions.tensor_info import ParsedTensorInfo
     from hubkeras.layers.options import LayerOptions
@@ -167,6 +167,14 @@ class ModuleBinding:
                 self._attach_handle()
         assert self._callable is not None
         return self._callable
+
+    @property
+    def input_options(self) -> Sequence[Mapping[str, ParsedTensorInfo]]:
+        """What is known of the inputs: as the signature says, or as each function of a TF2 object does."""
+        infos = self.spec.input_infos
+        if infos is not None:
+            return [infos]
+        return [] if self._callable is None else [option.infos for option in self._callable.object_inputs]
 
     @property
     def loaded(self) -> Any:

@@ -13,7 +13,8 @@ from hubkeras.layers.config import LayerSpec
 from hubkeras.modules.defaults import choose_output
 from hubkeras.modules.inputs import by_name, normalize
 from hubkeras.modules.module import Module
-from hubkeras.modules.tf2_objects import LoadedObject, infos_of, takes_training
+from hubkeras.modules.object_calls import ObjectInputs, call_object, infos_of, inputs_of
+from hubkeras.modules.tf2_objects import LoadedObject, takes_training
 from hubkeras.savedmodel.description import VariableSpec
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ class LayerCallable(Protocol):
         """What is known of the outputs."""
         ...
 
+    @property
+    def object_inputs(self) -> Sequence[ObjectInputs]:
+        """What the functions of a TF2 object take, which has no signature to say so."""
+        ...
+
     def __call__(self, inputs: Any, arguments: Mapping[str, Any], training: bool, trainable: bool) -> Any:
         """Computes the outputs."""
         ...
@@ -79,6 +85,8 @@ class ModuleCallable:
         output_key: The output to return; None for "default", or the only one.
         as_dict: Whether to return all outputs in a dict.
     """
+
+    object_inputs: Sequence[ObjectInputs] = ()
 
     def __init__(self, module: Module, signature: str | None, output_key: str | None, as_dict: bool) -> None:
         self.module = self.loaded = module
@@ -147,6 +155,8 @@ class ObjectCallable:
                 received="signature=None",
             )
         self._function = self._callable()
+        is_object = signature is None and isinstance(function, LoadedObject)
+        self.object_inputs: Sequence[ObjectInputs] = inputs_of(self._function) if is_object else ()
         _check_losses(function)
         if signature is not None:
             self.inputs = infos_of(self._function.structured_input_signature[1])
@@ -189,7 +199,9 @@ class ObjectCallable:
             return self._select(self._function(**normalize(inputs, self.inputs, self.signature, arguments)))
         mode = {"training": training} if takes_training(self._function) else {}
         try:
-            return self._select(self._function(inputs, **arguments, **mode))
+            return self._select(self._call(inputs, {**arguments, **mode}))
+        except InputError:
+            raise
         except (TypeError, ValueError) as error:
             if not tf.is_tensor(inputs) or inputs.shape.rank != 0:
                 raise
@@ -199,6 +211,11 @@ class ObjectCallable:
                 received=f"{inputs.dtype.name} of shape ()",
                 fix="Put it into a list, as in layer([x])",
             ) from error
+
+    def _call(self, inputs: Any, keywords: Mapping[str, Any]) -> Any:
+        if isinstance(self.loaded, LoadedObject):
+            return call_object(self._function, f"TF2 SavedModel {self.loaded.description.path}", (inputs,), keywords)
+        return self._function(inputs, **keywords)
 
     def _select(self, outputs: Any) -> Any:
         if self.output_key is None:

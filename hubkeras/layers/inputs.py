@@ -13,7 +13,7 @@ from hubkeras.layers.keras_internals import is_computed
 from hubkeras.modules.inputs import by_name, convert, has_extra_axis
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from hubkeras.functions.tensor_info import ParsedTensorInfo
 
@@ -21,21 +21,22 @@ _TENSORS = (tf.Tensor, tf.SparseTensor, tf.RaggedTensor, tf.Variable, keras.Kera
 
 
 def from_python(
-    inputs: Any, infos: Mapping[str, ParsedTensorInfo] | None, given: Collection[str], signature: str
+    inputs: Any, options: Sequence[Mapping[str, ParsedTensorInfo]], given: Collection[str], signature: str
 ) -> Any:
     """Converts Python and numpy values, which Keras would refuse or give another dtype.
 
     Args:
         inputs: A bare value, or a dict.
-        infos: What is known of the inputs; None if nothing is.
+        options: What is known of the inputs: of each kind of inputs that there is, each by its name.
         given: Names of inputs that the layer's arguments set.
         signature: Name of the signature, for messages.
 
     Returns:
         The same with tensors where there were other values.
     """
-    if infos is None:
+    if len(options) != 1:
         return _without_infos(inputs)
+    (infos,) = options
     if isinstance(inputs, dict):
         return {
             k: _convert(v, k, infos, signature) if k in infos else _without_infos(v)  # refused by name later
@@ -61,22 +62,31 @@ def _without_infos(inputs: Any) -> Any:
 
 
 def check_symbolic(
-    inputs: Any, infos: Mapping[str, ParsedTensorInfo], arguments: Mapping[str, Any], signature: str
+    inputs: Any, options: Sequence[Mapping[str, ParsedTensorInfo]], arguments: Mapping[str, Any], signature: str
 ) -> None:
     """Refuses symbolic inputs that cannot fit a signature.
 
     Args:
         inputs: A bare value, or a dict.
-        infos: What the signature says about its inputs.
+        options: What the signature says about its inputs; they need to fit one of several.
         arguments: Further inputs, which the layer's arguments set.
         signature: Its name.
 
     Raises:
         InputError: Keys are missing or not known, or an input has the wrong kind, dtype or shape.
     """
-    for name, value in by_name(inputs, infos, signature, arguments).items():
-        if isinstance(value, keras.KerasTensor):
-            _check(value, name, infos[name], signature)
+    errors = []
+    for infos in options:
+        try:
+            for name, value in by_name(inputs, infos, signature, arguments).items():
+                if isinstance(value, keras.KerasTensor):
+                    _check(value, name, infos[name], signature)
+        except InputError as error:
+            errors.append(error)
+        else:
+            return
+    if errors:
+        raise errors[0]
 
 
 def _check(value: keras.KerasTensor, name: str, info: ParsedTensorInfo, signature: str) -> None:
@@ -92,7 +102,7 @@ def _check(value: keras.KerasTensor, name: str, info: ParsedTensorInfo, signatur
             received=f"a {kind} one of dtype {dtype.name} and shape {tf.TensorShape(value.shape)}",
             fix="Take the last axis off with keras.ops.squeeze(x, -1), or make the input without it"
             if has_extra_axis(info.get_shape(), tf.TensorShape(value.shape))
-            else "Make it with keras.Input(shape, dtype=..., sparse=..., ragged=...) or batch_shape=",
+            else f"Make it with keras.Input(shape, dtype={info.dtype.name!r}), sparse=True or ragged=True",
         )
 
 

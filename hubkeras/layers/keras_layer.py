@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -11,9 +12,11 @@ import tensorflow as tf
 
 from hubkeras.errors import HubKerasError, LayerError, UnsupportedError
 from hubkeras.functions.smart_cond import smart_cond
+from hubkeras.functions.tracebacks import SHORTENED, ShortTracebacks, hide_inner_frames
 from hubkeras.layers.binding import Declaration, ModuleBinding, declaration_of, require_at_hand
 from hubkeras.layers.config import read_config, read_damaged
 from hubkeras.layers.distribution import require_scope
+from hubkeras.layers.dtype_policy import choose_policy
 from hubkeras.layers.embedding import embed as embed_module
 from hubkeras.layers.inputs import check_symbolic, fit_floats, from_python
 from hubkeras.layers.keras_internals import in_safe_mode, shared_objects
@@ -26,19 +29,21 @@ from hubkeras.layers.output_shapes import (
     set_shapes,
     shapes_to_config,
     symbolic_outputs,
-    unknown_shape,
+    unknown_outputs,
 )
 from hubkeras.layers.symbolic_outputs import describe, placeholders, symbolic
 from hubkeras.layers.tracking import TrackingLayer
 from hubkeras.layers.weight_files import load_values, store_values
 from hubkeras.modules.module import Module
+from hubkeras.modules.object_calls import CALL
 from hubkeras.modules.tf2_objects import LoadedObject
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from hubkeras.layers.callables import LayerCallable
-    from hubkeras.layers.config import LayerSpec
+
+_KERAS = f"{Path(keras.__file__).parent}{os.sep}"
 
 
 @keras.saving.register_keras_serializable(package="hubkeras")
@@ -111,11 +116,12 @@ class KerasLayer(TrackingLayer):
             load_options=load_options,
             safe_mode=safe_mode,
         )
-        if declaration is None:
-            binding = ModuleBinding.of_handle(handle, options, options.load(handle, tags, train_tags))
-        else:
-            binding = ModuleBinding.declared(handle, options, declaration)
-        dtype = _policy(dtype, first_shape, binding.spec)
+        with ShortTracebacks():
+            if declaration is None:
+                binding = ModuleBinding.of_handle(handle, options, options.load(handle, tags, train_tags))
+            else:
+                binding = ModuleBinding.declared(handle, options, declaration)
+        dtype = choose_policy(dtype, first_shape is not None, binding.input_options, arguments or {})
         super().__init__(trainable=trainable, dtype=dtype, autocast=False, **kwargs)
         self.take_inputs_as_they_are()
         self.embed = embed
@@ -154,12 +160,17 @@ class KerasLayer(TrackingLayer):
     @tf.autograph.experimental.do_not_convert
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the layer; Python and numpy values become tensors of the signature's dtypes first."""
-        if args:
-            given = from_python(
-                args[0], self._binding.spec.input_infos, self._arguments.keys(), self._binding.spec.signature or ""
-            )
-            args = (given, *args[1:])
-        return super().__call__(*args, **kwargs)
+        try:
+            if args:
+                given = from_python(
+                    args[0], self._binding.input_options, self._arguments.keys(), self._binding.spec.signature or CALL
+                )
+                args = (given, *args[1:])
+            return super().__call__(*args, **kwargs)
+        except SHORTENED as error:
+            if keras.config.is_traceback_filtering_enabled():
+                hide_inner_frames(error, _KERAS)
+            raise
 
     def call(self, inputs: Any = None, training: Any = None) -> Any:
         """Computes the outputs.
@@ -195,13 +206,14 @@ class KerasLayer(TrackingLayer):
         return not self._binding.is_attached and knows and shared_objects() is not None
 
     def _dtype_of(self, name: str | None) -> tf.DType | None:
-        infos = self._binding.spec.input_infos
-        if infos is None:
+        options = self._binding.input_options
+        if len(options) != 1:
             return tf.as_dtype(self.variable_dtype)
+        (infos,) = options
         if name is None:
             rest = [n for n in infos if n not in self._arguments]
             name = rest[0] if len(rest) == 1 else None
-        return infos[name].dtype if name in infos else None
+        return infos[name].dtype if name is not None and name in infos else None
 
     def compute_output_spec(self, inputs: Any = None, training: Any = None) -> Any:
         """Returns symbolic outputs, as the signature describes them.
@@ -210,8 +222,9 @@ class KerasLayer(TrackingLayer):
             InputError: The inputs do not fit the signature.
             LayerError: The rank of an output is not known, and `output_shape` does not tell it.
         """
-        if self._binding.spec.input_infos is not None:
-            check_symbolic(inputs, self._binding.spec.input_infos, self._arguments, self._binding.spec.signature or "")
+        signature = self._binding.spec.signature
+        arguments = {} if signature is None else self._arguments  # those of a TF2 object are not among its inputs
+        check_symbolic(inputs, self._binding.input_options, arguments, signature or CALL)
         return self._symbolic_outputs(inputs, training)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -227,15 +240,15 @@ class KerasLayer(TrackingLayer):
         return keras.tree.map_structure(lambda x: x.shape, self._symbolic_outputs(inputs, None))
 
     def _symbolic_outputs(self, inputs: Any, training: Any) -> Any:
-        infos, key = self._binding.spec.output_infos, self._binding.spec.output_key
+        infos = self._binding.spec.output_infos
         if infos is not None:
-            return symbolic_outputs(infos, key, self._output_shapes, inputs, self.name)
+            return symbolic_outputs(infos, self._binding.spec.output_key, self._output_shapes, inputs, self.name)
         if self._waits_for_module():
             return symbolic(self._binding.spec.returned)
         try:
             return keras.Operation.compute_output_spec(self, inputs, training=training)
-        except ValueError as error:
-            raise unknown_shape(self.name, str(error)) from error
+        except (TypeError, ValueError) as error:
+            raise unknown_outputs(self.name, inputs, error) from error
 
     def _require_callable(self) -> LayerCallable:
         """Returns what the layer calls; this may load the module of a layer that was made from a config."""
@@ -377,14 +390,6 @@ def _check_backend() -> None:
             received=f"the {keras.backend.backend()} backend",
             fix="Set KERAS_BACKEND=tensorflow before keras is imported",
         )
-
-
-def _policy(dtype: Any, first_shape: Any, spec: LayerSpec) -> Any:
-    """Returns the dtype policy; of a layer that is first in a Sequential, Keras makes an input of its compute dtype."""
-    infos = spec.input_infos
-    if first_shape is not None and infos is not None and len(infos) == 1:
-        return next(iter(infos.values())).dtype.name
-    return dtype.name if isinstance(dtype, tf.DType) else dtype
 
 
 def _json_values(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -151,6 +151,24 @@ def unknown_shape(layer: str, received: str) -> LayerError:
     )
 
 
+def unknown_outputs(layer: str, inputs: Any, error: Exception) -> LayerError:
+    """Makes the error of a layer over something that tells nothing, and fails on inputs made to find its outputs.
+
+    Args:
+        layer: Its name.
+        inputs: The symbolic inputs.
+        error: What was raised.
+    """
+    dtypes = sorted({str(tensor.dtype) for tensor in keras.tree.flatten(inputs) if hasattr(tensor, "dtype")})
+    return LayerError(
+        f"Cannot tell the outputs of layer {layer!r} for inputs of dtype {' and '.join(dtypes)}",
+        expected="inputs that it can be called with, and outputs of known rank",
+        received=str(error),
+        fix="Pass dtype= to the layer if its inputs are of another one, as dtype=tf.string for texts, and"
+        " output_shape=, the shape of the output without the batch axis, if that is not known",
+    )
+
+
 def _wrong_shape(given: tf.TensorShape, found: tf.TensorShape, what: str) -> LayerError:
     return LayerError(
         f"Cannot give {what} the output_shape: with the batch axis it stands for {given}",

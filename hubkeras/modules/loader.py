@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.functions.initial_values import initial_state
+from hubkeras.functions.tracebacks import ShortTracebacks
 from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.gc_pause import paused_collection
 from hubkeras.graphs.op_policy import OpPolicy
@@ -62,9 +63,9 @@ def load(
     """
     policy = OpPolicy.of(safe_mode=safe_mode, allow_ops=allow_ops)
     spec = handle if isinstance(handle, ModuleSpec) else None
-    directory = "" if isinstance(handle, ModuleSpec) else resolve(handle)
     policy = policy if spec is None else policy.widened(spec.policy)
-    with paused_collection():
+    with ShortTracebacks(), paused_collection():
+        directory = "" if isinstance(handle, ModuleSpec) else resolve(handle)
         description = read_module(directory) if spec is None else spec.description
         look_at(description, policy)
         if description.format == "tf2":

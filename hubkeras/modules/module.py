@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from hubkeras.errors import InputError
 from hubkeras.functions.restoring import parts_of
 from hubkeras.functions.smart_cond import smart_cond
 from hubkeras.functions.tensor_info import input_infos
+from hubkeras.functions.tracebacks import SHORTENED, hide_inner_frames
 from hubkeras.functions.variant_functions import VariantFunctions
 from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.tensorflow_internals import BUILDING, SavedAsObject, serve_by_default
@@ -55,6 +57,12 @@ class Module(DescribedModule, SavedAsObject):
         >>> embed(["a list", "of sentences"])  # doctest: +SKIP
     """
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Module:
+        """Refuses what `hub.Module` took: a handle."""
+        if kwargs or len(args) != 5:
+            raise _not_by_handle(*args, **kwargs)
+        return super().__new__(cls)
+
     def __init__(
         self, description: ModuleDescription, state: State, tags: Tags, train_tags: Tags, policy: OpPolicy
     ) -> None:
@@ -87,7 +95,11 @@ class Module(DescribedModule, SavedAsObject):
             OutputError: There is no output named "default", and `as_dict` is False.
         """
         infer, train = (lambda mode=mode: self._call(inputs, signature, mode, as_dict) for mode in (False, True))
-        return smart_cond(training, train, infer)
+        try:
+            return smart_cond(training, train, infer)
+        except SHORTENED as error:
+            hide_inner_frames(error)
+            raise
 
     def _call(self, inputs: Any, signature: str | None, training: bool, as_dict: bool) -> Any:
         variant = self.variant(training)
@@ -260,3 +272,14 @@ def _read_again(
     description = describe(*source)
     look_at(description, policy)
     return Module(description, state, tags, train_tags, policy)
+
+
+def _not_by_handle(handle: Any = None, *others: Any, **kwargs: Any) -> InputError:
+    given = [repr(handle), *map(repr, others), *(f"{name}={value!r}" for name, value in kwargs.items())]
+    return InputError(
+        "Cannot make a Module of a handle: hub.Module was the interface of TensorFlow 1",
+        expected="hub.load(handle), hub.KerasLayer(handle, trainable=...) in a Keras model, or hub.Module of"
+        " `import hubkeras.compat.v1 as hub` for code that builds a tf.Graph",
+        received=f"Module({', '.join(given):.200})",
+        fix=f"Write hub.load({handle!r})" if handle is not None else "",
+    )

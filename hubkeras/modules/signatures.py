@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 import tensorflow as tf
 
 from hubkeras.errors import InputError
+from hubkeras.functions.tracebacks import SHORTENED, hide_inner_frames
 from hubkeras.graphs.tensorflow_internals import BUILDING, concrete_function_class
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from hubkeras.modules.module import Module
 
@@ -54,13 +55,20 @@ class SignatureCallable:
     @tf.autograph.experimental.do_not_convert
     def __call__(self, /, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Computes all outputs; a signature with one input takes it by position too."""
-        if len(args) > 1 or (args and kwargs):
-            raise InputError(
-                f"Cannot call signature {self._name!r}",
-                expected=f"keywords {sorted(self.structured_input_signature[1])}, or one value for an only input",
-                received=f"{len(args)} positional arguments and keywords {sorted(kwargs)}",
-            )
-        return self._module.apply(args[0] if args else kwargs or None, self._name)
+        try:
+            if len(args) > 1 or (args and kwargs):
+                raise self._wrong_arguments(len(args), kwargs)
+            return self._module.apply(args[0] if args else kwargs or None, self._name)
+        except SHORTENED as error:
+            hide_inner_frames(error)
+            raise
+
+    def _wrong_arguments(self, positional: int, keywords: Collection[str]) -> InputError:
+        return InputError(
+            f"Cannot call signature {self._name!r}",
+            expected=f"keywords {sorted(self.structured_input_signature[1])}, or one value for an only input",
+            received=f"{positional} positional arguments and keywords {sorted(keywords)}",
+        )
 
     @cached_property
     def _concrete_function(self) -> Any:

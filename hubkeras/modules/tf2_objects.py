@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import InputError, UnsupportedError
-from hubkeras.functions.tensor_info import ParsedTensorInfo
+from hubkeras.functions.tracebacks import SHORTENED, hide_inner_frames
 from hubkeras.graphs.tensorflow_internals import SavedAsObject, children_of, serve_by_default
 from hubkeras.modules.defaults import choose_output, choose_signature, default_signature
 from hubkeras.modules.inputs import normalize
+from hubkeras.modules.object_calls import call_object, infos_of
 from hubkeras.modules.signatures import Signatures
-from hubkeras.savedmodel.description import TensorInfo
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Mapping
 
+    from hubkeras.functions.tensor_info import ParsedTensorInfo
     from hubkeras.savedmodel.description import ModuleDescription, Tags
 
 
@@ -64,16 +65,26 @@ class LoadedObject(SavedAsObject):
             *args: Passed on; a signature takes a bare value or a dict.
             signature: Name of a signature; None for the object itself, or the default signature if it has no call.
             training: Passed on if the object takes it.
-            as_dict: Whether to return all outputs of a signature.
+            as_dict: Whether to return all outputs in a dict; a single one that the object returns is "default".
             **kwargs: Passed on.
 
         Returns:
             What the object returns; of a signature the output "default" or the only one, or a dict of all.
         """
+        try:
+            return self._call(args, kwargs, signature, training, as_dict)
+        except SHORTENED as error:
+            hide_inner_frames(error)
+            raise
+
+    def _call(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], signature: str | None, training: bool | None, as_dict: bool
+    ) -> Any:
         if signature is None and self.is_callable:
             if training is not None and self.takes_training:
                 kwargs["training"] = training
-            return self.loaded(*args, **kwargs)
+            outputs = call_object(self.loaded, f"TF2 SavedModel {self._description.path}", args, kwargs)
+            return {"default": outputs} if as_dict and not isinstance(outputs, dict) else outputs
         name = self.signature_name(signature)
         infos = self.get_input_info_dict(name)
         values = normalize(_only_inputs(name, *args, **kwargs), infos, name)
@@ -222,12 +233,3 @@ def takes_training(function: Any) -> bool:
         return "training" in inspect.signature(call).parameters
     except (TypeError, ValueError):
         return False
-
-
-def infos_of(specs: Mapping[str, tf.TensorSpec]) -> dict[str, ParsedTensorInfo]:
-    """Returns what the specifications of a signature of TF2 say about its inputs or outputs."""
-    infos = {}
-    for name, spec in specs.items():
-        shape = None if spec.shape.rank is None else tuple(spec.shape)
-        infos[name] = ParsedTensorInfo(TensorInfo(name, spec.dtype.name, shape, "dense", (name,)))
-    return infos

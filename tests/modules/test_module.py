@@ -254,3 +254,12 @@ def test_a_module_that_holds_nothing_trainable(tmp_path):
         y = module(x)
     assert module.trainable_variables == ()
     assert tape.gradient(y, x).numpy() == [3.0]
+
+
+@pytest.mark.parametrize("arguments", [{}, {"trainable": True, "tags": {"train"}}])
+def test_the_module_of_tensorflow_1_is_no_more(arguments):
+    """Tutorials of TensorFlow 1 write `hub.Module(handle)`: what to write instead."""
+    with pytest.raises(InputError, match=r"hub\.load\('handle'\)") as caught:
+        hubkeras.Module("handle", **arguments)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    for word in ("KerasLayer", "compat.v1"):
+        assert word in str(caught.value)
