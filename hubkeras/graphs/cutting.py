@@ -15,6 +15,7 @@ from hubkeras.graphs.gc_pause import paused_collection
 from hubkeras.graphs.inlining import inline_calls
 from hubkeras.graphs.lost_gradients import mark_lost_gradients
 from hubkeras.graphs.op_packages import how_to_register
+from hubkeras.graphs.producer_version import raise_producer
 from hubkeras.graphs.row_gathers import gather_rows_from_variables
 from hubkeras.graphs.specialization import specialize_functions
 from hubkeras.graphs.state_arguments import take_state_out
@@ -93,8 +94,9 @@ _PASSES = (
     guard_targets,
     # What is left of the functions is what runs, and gets its names in this process.
     specialize_functions,
-    # Last, as it looks into the functions too.
+    # These look into the functions too.
     mark_lost_gradients,
+    raise_producer,
 )
 
 
