@@ -2,6 +2,7 @@
 
 import gc
 import shutil
+import statistics
 import subprocess
 import sys
 import threading
@@ -280,8 +281,9 @@ def test_a_load_leaves_nothing_behind(tmp_path):
     measured, functions = ([float(word) for word in line.split()] for line in run.stdout.splitlines())
     assert len(measured) == 51
     assert len(set(functions)) == 1, "functions stay registered with the process"
-    # A load or two may not have been given back to the system yet; what stays for good raises the lowest value too.
-    early, late = min(measured[:20]), min(measured[-20:])
+    # A load or two may not have been given back to the system yet, which may have taken pages for a while; what stays
+    # for good raises the low values too.
+    early, late = (statistics.quantiles(part, n=4)[0] for part in (measured[:20], measured[-20:]))
     assert late < early + 5, f"{measured[0]:.0f} MB grew to {measured[-1]:.0f} MB: {measured}"
 
 
