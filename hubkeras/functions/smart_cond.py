@@ -18,7 +18,9 @@ def smart_cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any
         true_fn: Called where it is true.
         false_fn: Called where it is not; returns the same structure.
     """
+    if pred is None or isinstance(pred, bool):  # as nearly always; asking whether it is a tensor takes a while
+        return true_fn() if pred else false_fn()
     known = tf.get_static_value(pred) if tf.is_tensor(pred) else pred
-    if known is None and pred is not None:
+    if known is None:
         return tf.cond(tf.cast(pred, tf.bool), true_fn, false_fn)
     return true_fn() if known else false_fn()

@@ -41,13 +41,17 @@ class ParsedTensorInfo:
         """The key in the signature."""
         return self._info.name
 
-    @property
+    @cached_property
     def dtype(self) -> tf.DType:
         """The dtype of the values."""
         return tf.as_dtype(self._info.dtype)
 
     def get_shape(self) -> tf.TensorShape:
         """Returns the dense shape, of unknown rank where the signature does not tell."""
+        return self._shape
+
+    @cached_property
+    def _shape(self) -> tf.TensorShape:
         return tf.TensorShape(self._info.shape)  # pyright: ignore[reportArgumentType]
 
     @property
@@ -92,6 +96,8 @@ class ParsedTensorInfo:
 
     def flatten(self, value: Any) -> list[tf.Tensor]:
         """Returns the tensors that carry a value."""
+        if not self.is_composite:
+            return [value]
         if self.is_sparse:
             return [value.indices, value.values, value.dense_shape]
         return list(tf.nest.flatten(value, expand_composites=True))

@@ -12,17 +12,20 @@ from hubkeras.functions.building import build
 from hubkeras.functions.importing import gradient_errors
 from hubkeras.functions.replayed_gradients import build_replayed
 from hubkeras.functions.resources import Table
-from hubkeras.functions.state import replica
+from hubkeras.functions.state import is_distributed, replica
 from hubkeras.functions.tensor_info import flatten_all, input_infos, output_infos, pack_all
+from hubkeras.graphs import tensorflow_internals
 from hubkeras.graphs.cutting import VariantGraph
+from hubkeras.graphs.random_seeds import draws_at_random
 from hubkeras.graphs.state_nodes import VARIABLES
-from hubkeras.graphs.tensorflow_internals import BUILDING, note_access, note_frozen_access, xla_compiles
+from hubkeras.graphs.tensorflow_internals import BUILDING, call_flat, note_access, note_frozen_access, xla_compiles
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from hubkeras.functions.state import State
+    from hubkeras.functions.tensor_info import ParsedTensorInfo
     from hubkeras.graphs.op_policy import OpPolicy
     from hubkeras.graphs.subgraph import Subgraph
     from hubkeras.savedmodel.description import GraphVariant, SignatureSpec
@@ -77,10 +80,28 @@ class BoundSubgraph:
 
     @cached_property
     def _plain(self) -> Callable[..., list[tf.Tensor]]:
-        """The function without what a replayed gradient needs: neither freezing nor converters know these ops."""
+        """The function without what a replayed gradient needs: it takes time, and freezing and converters refuse it."""
         if not self.graph.needs_replay:
             return self._function
-        return build(self.graph, self._variant.handles(self.graph), self._specs)
+        with BUILDING:
+            if "_plain" not in self.__dict__:
+                self.__dict__["_plain"] = build(self.graph, self._variant.handles(self.graph), self._specs)
+            return self.__dict__["_plain"]
+
+    @cached_property
+    def _draws(self) -> bool:
+        """Whether calls that nobody differentiates need the same function too: random ops get their seed in it."""
+        return self.graph.needs_replay and draws_at_random(self.graph)
+
+    @cached_property
+    def _variables(self) -> dict[int, tf.Variable]:
+        return self._variant.variables(self.graph)
+
+    @cached_property
+    def _handles(self) -> list[tf.Tensor | str]:
+        """The state as it is passed to the function; names where each call has to find out."""
+        fixed = {i: v.handle for i, v in self._variables.items() if not is_distributed(v)}
+        return [fixed.get(i, name) for i, name in enumerate(self.graph.state)]
 
     def __call__(self, inputs: Sequence[tf.Tensor] = (), watch: bool = True, gradients: bool = True) -> list[tf.Tensor]:
         """Runs the subgraph.
@@ -89,19 +110,22 @@ class BoundSubgraph:
             inputs: Values of the fed tensors.
             watch: Whether gradient tapes watch the trainable variables. Functions that are being traced learn of all
                 variables in any case, so that an export finds them.
-            gradients: Whether the subgraph must be one whose gradients can be taken.
+            gradients: Whether the subgraph must be one whose gradients can be taken, if anybody might.
 
         Returns:
             The fetched tensors.
         """
-        function = self._function if gradients else self._plain
-        for variable in self._variant.variables(self.graph).values():
-            note = note_access if watch or not variable.trainable else note_frozen_access
-            note(replica(variable))
-        handles = self._variant.handles(self.graph)
+        may_be_differentiated = tensorflow_internals.may_be_differentiated()
+        if may_be_differentiated:
+            for variable in self._variables.values():
+                note = note_access if watch or not variable.trainable else note_frozen_access
+                note(replica(variable))
+        function = self._function if gradients and (may_be_differentiated or self._draws) else self._plain
+        find = self._variant.handle
+        handles = [find(state) if isinstance(state, str) else state for state in self._handles]
         # Where a tape watches, this takes gradients, for which TensorFlow imports the bodies of loops once more.
         with gradient_errors(self.graph):
-            return list(function(*handles, *inputs))
+            return list(call_flat(function, [*handles, *inputs]))
 
     @property
     def variables(self) -> list[str]:
@@ -130,7 +154,7 @@ class SignatureFunction:
     def __init__(
         self, variant: VariantFunctions, signature: SignatureSpec, outputs: Sequence[str], update: bool
     ) -> None:
-        self.inputs = input_infos(signature)
+        self.inputs = variant.inputs(signature.name)
         self.outputs = {name: info for name, info in output_infos(signature).items() if name in outputs}
         feeds = [t for info in signature.inputs.values() for t in info.tensors]
         fetches = [t for name in self.outputs for t in signature.outputs[name].tensors]
@@ -165,6 +189,7 @@ class VariantFunctions:
     def __init__(self, variant: GraphVariant, state: State, module: str, policy: OpPolicy) -> None:
         self.graph, self.state, self.policy = VariantGraph(variant, module, policy), state, policy
         self._signatures: dict[tuple[str, tuple[str, ...], bool], SignatureFunction] = {}
+        self._inputs: dict[str, dict[str, ParsedTensorInfo]] = {}
 
     @property
     def tags(self) -> frozenset[str]:
@@ -185,6 +210,16 @@ class VariantFunctions:
                 received=repr(name),
             )
         return signatures[name]
+
+    def inputs(self, name: str) -> dict[str, ParsedTensorInfo]:
+        """Returns what a signature says about its inputs, by name.
+
+        Raises:
+            SignatureError: There is none of this name.
+        """
+        if name not in self._inputs:
+            self._inputs[name] = input_infos(self.signature(name))
+        return self._inputs[name]
 
     def function(self, name: str, outputs: Sequence[str] | None = None, update: bool = False) -> SignatureFunction:
         """Returns the function of a signature.
@@ -226,9 +261,10 @@ class VariantFunctions:
 
     def handles(self, graph: Subgraph) -> list[tf.Tensor]:
         """Returns a subgraph's state as it is passed to its function: handles, and paths of assets."""
-        return [self._handle(name) for name in graph.state]
+        return [self.handle(name) for name in graph.state]
 
-    def _handle(self, name: str) -> tf.Tensor:
+    def handle(self, name: str) -> tf.Tensor:
+        """Returns the state behind a node of a subgraph: a handle, or the path of an asset."""
         variable = self.state.by_name.get(name)
         if variable is not None:
             return replica(variable).handle
@@ -261,7 +297,7 @@ class VariantFunctions:
         names = bound.graph.state
         assets = {n: self.state.asset(self.graph.assets[n]) for n in names if n in self.graph.assets}
         known = {table: handle} | {name: asset.asset_path for name, asset in assets.items()}
-        state = [known[name] if name in known else self._handle(name) for name in names]
+        state = [known[name] if name in known else self.handle(name) for name in names]
         build(bound.graph, state, [])(*state)
         return list(assets.values())
 

@@ -48,7 +48,7 @@ def draw_from_seed(graph: Subgraph) -> tuple[Subgraph, bool]:
     Raises:
         FormatError: The loops around one do not hang together.
     """
-    if not any(n.op in _STATELESS for n in graph.nodes.values()):
+    if not draws_at_random(graph):
         return graph, False
     nodes = {n.name: copy_of(n) if n.op in _STATELESS else n for n in graph.nodes.values()}
     counters = _LoopCounters(nodes, graph)
@@ -57,6 +57,11 @@ def draw_from_seed(graph: Subgraph) -> tuple[Subgraph, bool]:
             _draw_from(node, counters.seed(node))
     contexts = graph.contexts.adopt(counters.owners)
     return dataclasses.replace(graph, nodes=by_name([*nodes.values(), *counters.made]), contexts=contexts), True
+
+
+def draws_at_random(graph: Subgraph) -> bool:
+    """Tells whether a subgraph has ops that can be given a seed."""
+    return any(node.op in _STATELESS for node in graph.nodes.values())
 
 
 def _draw_from(node: Any, seed: str) -> None:

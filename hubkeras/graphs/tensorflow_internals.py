@@ -27,6 +27,8 @@ _PRIVATE_NAMES = (
     "client.pywrap_tf_session.TF_GetBuffer",
     "eager.context.context",
     "eager.polymorphic_function.concrete_function.ConcreteFunction",
+    "eager.polymorphic_function.concrete_function.ConcreteFunction._call_flat",
+    "eager.record.could_possibly_record",
     "eager.context.Context.has_function",
     "eager.context.Context.remove_function",
     "framework.kernels.get_registered_kernels_for_op",
@@ -183,6 +185,16 @@ def serve_by_default(children: dict[str, Any], function: Any) -> None:
 def children_of(loaded: Any) -> dict[str, Any]:
     """Returns what a SavedModel has for an object of TensorFlow's."""
     return loaded._trackable_children("savedmodel", cache={})
+
+
+def may_be_differentiated() -> bool:
+    """Tells whether a gradient of what is called now may be asked for: a tape is active, or a graph is being built."""
+    return not tf.executing_eagerly() or _private("eager.record.could_possibly_record")()
+
+
+def call_flat(function: Any, arguments: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Calls a function that `wrap_function` made with what is known to be the tensors that it takes."""
+    return function._call_flat(arguments, function.captured_inputs)
 
 
 def set_gradient(op: tf.Operation, gradient: Callable[..., list[Any]]) -> None:

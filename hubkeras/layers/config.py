@@ -10,6 +10,7 @@ import base64
 import dataclasses
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
@@ -60,12 +61,12 @@ class LayerSpec:
     returned: Any = None
     """What the last call returned, as `symbolic_outputs.describe` tells it, where no signature says so."""
 
-    @property
+    @cached_property
     def input_infos(self) -> dict[str, ParsedTensorInfo] | None:
         """What is known of the inputs."""
         return None if self.inputs is None else {n: ParsedTensorInfo(i) for n, i in self.inputs.items()}
 
-    @property
+    @cached_property
     def output_infos(self) -> dict[str, ParsedTensorInfo] | None:
         """What is known of the outputs."""
         return None if self.outputs is None else {n: ParsedTensorInfo(i) for n, i in self.outputs.items()}

@@ -115,6 +115,8 @@ def fit_floats(inputs: Any, dtype_of: Callable[[str | None], tf.DType | None]) -
     """
     if isinstance(inputs, dict):
         return {name: _cast(value, dtype_of(name)) for name, value in inputs.items()}
+    if isinstance(inputs, tf.Tensor):
+        return _cast(inputs, dtype_of(None))
     return tf.nest.map_structure(lambda value: _cast(value, dtype_of(None)), inputs)
 
 

@@ -99,7 +99,20 @@ def convert(inputs: Mapping[str, Any], infos: Mapping[str, ParsedTensorInfo], si
     Raises:
         InputError: A value has the wrong kind, dtype or shape.
     """
-    return {name: _Converter(signature, name, info).convert(inputs[name]) for name, info in infos.items()}
+    return {
+        name: value if _fits(value := inputs[name], info) else _Converter(signature, name, info).convert(value)
+        for name, info in infos.items()
+    }
+
+
+def _fits(value: Any, info: ParsedTensorInfo) -> bool:
+    """Tells whether a value is a tensor as it is asked for, as in most calls."""
+    return (
+        isinstance(value, tf.Tensor)
+        and not info.is_composite
+        and value.dtype == info.dtype
+        and info.get_shape().is_compatible_with(value.shape)
+    )
 
 
 class _Converter:

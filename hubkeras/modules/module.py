@@ -12,7 +12,6 @@ import tensorflow as tf
 from hubkeras.errors import InputError
 from hubkeras.functions.restoring import parts_of
 from hubkeras.functions.smart_cond import smart_cond
-from hubkeras.functions.tensor_info import input_infos
 from hubkeras.functions.tracebacks import SHORTENED, hide_inner_frames
 from hubkeras.functions.variant_functions import VariantFunctions
 from hubkeras.graphs.first_look import look_at
@@ -132,8 +131,7 @@ class Module(DescribedModule, SavedAsObject):
             The outputs by name.
         """
         variant = self.variant(training)
-        infos = input_infos(variant.signature(signature))
-        values = normalize(inputs, infos, signature)
+        values = normalize(inputs, variant.inputs(signature), signature)
         return variant.function(signature, outputs, update=training)(values, watch)
 
     def __repr__(self) -> str:
