@@ -113,7 +113,7 @@ class ParsedTensorInfo:
 
 def _with_shape(tensor: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
     """Tells a symbolic tensor what the signature knows of its shape; an import may have lost it."""
-    if not tensor.shape.is_fully_defined() and tensor.shape.is_compatible_with(shape):
+    if not tf.executing_eagerly() and not tensor.shape.is_fully_defined() and tensor.shape.is_compatible_with(shape):
         tensor.set_shape(shape)
     return tensor
 

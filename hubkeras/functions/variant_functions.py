@@ -123,9 +123,11 @@ class BoundSubgraph:
         function = self._function if gradients and (may_be_differentiated or self._draws) else self._plain
         find = self._variant.handle
         handles = [find(state) if isinstance(state, str) else state for state in self._handles]
+        if not may_be_differentiated:
+            return call_flat(function, [*handles, *inputs])
         # Where a tape watches, this takes gradients, for which TensorFlow imports the bodies of loops once more.
         with gradient_errors(self.graph):
-            return list(call_flat(function, [*handles, *inputs]))
+            return call_flat(function, [*handles, *inputs])
 
     @property
     def variables(self) -> list[str]:

@@ -194,7 +194,7 @@ def may_be_differentiated() -> bool:
 
 def call_flat(function: Any, arguments: list[tf.Tensor]) -> list[tf.Tensor]:
     """Calls a function that `wrap_function` made with what is known to be the tensors that it takes."""
-    return function._call_flat(arguments, function.captured_inputs)
+    return list(function._call_flat(arguments, function.captured_inputs))
 
 
 def set_gradient(op: tf.Operation, gradient: Callable[..., list[Any]]) -> None:

@@ -146,6 +146,8 @@ class Signatures(Mapping[str, Any]):
         return attrgetter("signatures"), (self._owner,)
 
     def __getitem__(self, name: str) -> Any:
+        if name in self._found:
+            return self._found[name]
         chosen = self._owner.signature_name(name)
         if chosen not in self._found:
             self._found.setdefault(chosen, self._find(chosen))  # another thread may have been first
