@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         create_module_spec_from_saved_model,
         load_module_spec,
     )
+    from hubkeras.publishing.packing import pack
     from hubkeras.publishing.signatures import add_signature
 
 __version__ = "0.1.0"
@@ -57,6 +58,7 @@ _HOMES = {
     "is_available": "hubkeras.handles.resolver",
     "load": "hubkeras.modules.loader",
     "load_module_spec": "hubkeras.publishing.module_specs",
+    "pack": "hubkeras.publishing.packing",
     "pin": "hubkeras.handles.cache",
     "pinned_sha256": "hubkeras.handles.cache",
     "register_resolver": "hubkeras.handles.registry",
@@ -86,6 +88,7 @@ __all__ = [
     "is_available",
     "load",
     "load_module_spec",
+    "pack",
     "pin",
     "pinned_sha256",
     "register_resolver",

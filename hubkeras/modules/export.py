@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.errors import ExportError, ExportExistsError
 from hubkeras.functions.restoring import parts_of, slice_text
+from hubkeras.modules.staging import new_directory
 from hubkeras.savedmodel.assets import find_asset
 from hubkeras.savedmodel.collection_defs import HUB_COLLECTIONS
 from hubkeras.savedmodel.protos import FORMAT_V3, ModuleDef, SavedModel
 from hubkeras.savedmodel.reader import MODULE_FILE, SAVED_MODEL_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    import os
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from hubkeras.savedmodel.description import ModuleDescription, VariableSpec
 
@@ -39,52 +38,9 @@ def export_module(
         ExportExistsError: There is something at `path`.
         ExportError: It could not be written; nothing is left behind.
     """
-    target = _target(os.fspath(path))
-    made = [parent for parent in target.parents if not parent.exists()]
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    except OSError as error:
-        _remove_empty(made)
-        raise ExportError(f"Cannot export to {target}", received=str(error)) from error
-    try:
+    with new_directory(path, f"module {description.label}") as staging:
         write_graphs(description, staging)
         _write_variables(description, variables, staging)
-        staging.chmod(0o755)
-        staging.replace(target)
-    except (OSError, tf.errors.OpError) as error:
-        raise ExportError(
-            f"Cannot export module {description.label} to {target}", received=str(error), fix="Nothing was left there"
-        ) from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-        _remove_empty(made)
-
-
-def _target(path: str) -> Path:
-    """Returns the absolute path of an export.
-
-    Raises:
-        ExportError: It is on another filesystem than this machine's.
-        ExportExistsError: There is something already.
-    """
-    if "://" in path:
-        raise ExportError(f"Cannot export to {path}", expected="a path on this machine", received=repr(path))
-    target = Path(os.path.abspath(Path(path).expanduser()))  # noqa: PTH100 (a link to a directory stays one)
-    if os.path.lexists(target) and (not target.is_dir() or target.is_symlink() or any(target.iterdir())):
-        raise ExportExistsError(
-            f"Cannot export to {target}: something is there already",
-            expected="a path that does not exist yet, or an empty directory",
-            fix="Choose another path, or remove it first",
-        )
-    return target
-
-
-def _remove_empty(directories: Iterable[Path]) -> None:
-    """Removes those of the directories, innermost first, that are there and empty."""
-    for directory in directories:
-        if directory.is_dir() and not any(directory.iterdir()):
-            directory.rmdir()
 
 
 def write_graphs(description: ModuleDescription, directory: Path) -> None:

@@ -1,0 +1,119 @@
+"""Directories and files that come into being as a whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from hubkeras.errors import ExportError, ExportExistsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@contextmanager
+def new_directory(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
+    """Gives an empty directory to write into, beside the place that it takes when the block ends.
+
+    Args:
+        path: A directory that does not exist yet, or is empty.
+        what: What is written, for errors, such as "module m".
+
+    Yields:
+        The directory.
+
+    Raises:
+        ExportExistsError: There is something at `path`.
+        ExportError: It could not be written. Nothing is left behind, as after any other error in the block.
+    """
+    target = _absolute(path)
+    if os.path.lexists(target) and (not target.is_dir() or target.is_symlink() or any(target.iterdir())):
+        raise _exists(target, "a path that does not exist yet, or an empty directory")
+    with _beside(target, what) as work:
+        staging = work / target.name
+        staging.mkdir()
+        yield staging
+        staging.chmod(0o755)
+        staging.replace(target)
+
+
+@contextmanager
+def new_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
+    """Gives a path to write a file to, beside the place that the file takes when the block ends.
+
+    Args:
+        path: A file that does not exist yet.
+        what: What is written, for errors, such as "module m".
+
+    Yields:
+        The path; its name is that of `path`.
+
+    Raises:
+        ExportExistsError: There is something at `path`.
+        ExportError: It could not be written. Nothing is left behind, as after any other error in the block.
+    """
+    target = _absolute(path)
+    if os.path.lexists(target):
+        raise _exists(target, "a path that does not exist yet")
+    with _beside(target, what) as work:
+        yield work / target.name
+        try:
+            os.link(work / target.name, target)  # not a rename, which would replace what came there meanwhile
+        except FileExistsError as error:
+            raise _exists(target, "a path that does not exist yet") from error
+
+
+def _absolute(path: str | os.PathLike[str]) -> Path:
+    """Returns the absolute path of what is written.
+
+    Raises:
+        ExportError: It is on another filesystem than this machine's.
+    """
+    text = os.fspath(path)
+    if "://" in text:
+        raise ExportError(f"Cannot export to {text}", expected="a path on this machine", received=repr(text))
+    return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 (a link to a directory stays one)
+
+
+def _exists(target: Path, expected: str) -> ExportError:
+    return ExportExistsError(
+        f"Cannot export to {target}: something is there already",
+        expected=expected,
+        fix="Choose another path, or remove it first",
+    )
+
+
+@contextmanager
+def _beside(target: Path, what: str) -> Iterator[Path]:
+    """Gives a temporary directory on the filesystem of the target."""
+    made = [parent for parent in target.parents if not parent.exists()]
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    except OSError as error:
+        _remove_empty(made)
+        raise ExportError(f"Cannot export to {target}", received=str(error)) from error
+    try:
+        yield work
+    except ExportError:  # is an OSError, too
+        raise
+    except (OSError, tf.errors.OpError) as error:
+        raise ExportError(
+            f"Cannot export {what} to {target}", received=str(error), fix="Nothing was left there"
+        ) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        _remove_empty(made)
+
+
+def _remove_empty(directories: Iterable[Path]) -> None:
+    """Removes those of the directories, innermost first, that are there and empty."""
+    for directory in directories:
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
