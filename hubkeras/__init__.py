@@ -30,12 +30,18 @@ if TYPE_CHECKING:
     from hubkeras.modules.module import Module
     from hubkeras.modules.spec import ModuleSpec
     from hubkeras.publishing.attachments import ImageModuleInfo, attach_image_module_info, attach_message
+    from hubkeras.publishing.common_signatures import (
+        add_image_classification_signature,
+        add_image_feature_vector_signature,
+        add_text_embedding_signature,
+    )
     from hubkeras.publishing.module_specs import (
         create_module_spec,
         create_module_spec_from_saved_model,
         load_module_spec,
     )
     from hubkeras.publishing.packing import pack
+    from hubkeras.publishing.signature_checks import check_signature
     from hubkeras.publishing.signatures import add_signature
 
 __version__ = "0.1.0"
@@ -46,11 +52,15 @@ _HOMES = {
     "KerasLayer": "hubkeras.layers.keras_layer",
     "Module": "hubkeras.modules.module",
     "ModuleSpec": "hubkeras.modules.spec",
+    "add_image_classification_signature": "hubkeras.publishing.common_signatures",
+    "add_image_feature_vector_signature": "hubkeras.publishing.common_signatures",
     "add_signature": "hubkeras.publishing.signatures",
+    "add_text_embedding_signature": "hubkeras.publishing.common_signatures",
     "attach_image_module_info": "hubkeras.publishing.attachments",
     "attach_message": "hubkeras.publishing.attachments",
     "cache_size": "hubkeras.handles.cache",
     "cached_modules": "hubkeras.handles.cache",
+    "check_signature": "hubkeras.publishing.signature_checks",
     "create_module_spec": "hubkeras.publishing.module_specs",
     "create_module_spec_from_saved_model": "hubkeras.publishing.module_specs",
     "get_expected_image_size": "hubkeras.modules.images",
@@ -76,11 +86,15 @@ __all__ = [
     "KerasLayer",
     "Module",
     "ModuleSpec",
+    "add_image_classification_signature",
+    "add_image_feature_vector_signature",
     "add_signature",
+    "add_text_embedding_signature",
     "attach_image_module_info",
     "attach_message",
     "cache_size",
     "cached_modules",
+    "check_signature",
     "create_module_spec",
     "create_module_spec_from_saved_model",
     "get_expected_image_size",
