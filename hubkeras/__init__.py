@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from hubkeras.publishing.packing import pack
     from hubkeras.publishing.signature_checks import check_signature
     from hubkeras.publishing.signatures import add_signature
+    from hubkeras.publishing.text_embeddings import publish_text_embedding
 
 __version__ = "0.1.0"
 
@@ -71,6 +72,7 @@ _HOMES = {
     "pack": "hubkeras.publishing.packing",
     "pin": "hubkeras.handles.cache",
     "pinned_sha256": "hubkeras.handles.cache",
+    "publish_text_embedding": "hubkeras.publishing.text_embeddings",
     "register_resolver": "hubkeras.handles.registry",
     "remove_cached": "hubkeras.handles.cache",
     "resolve": "hubkeras.handles.resolver",
@@ -105,6 +107,7 @@ __all__ = [
     "pack",
     "pin",
     "pinned_sha256",
+    "publish_text_embedding",
     "register_resolver",
     "remove_cached",
     "resolve",

@@ -116,6 +116,10 @@ class SignatureTypeError(PublishingError, TypeError):
     """A signature, or what goes with it, was given something of a type that it cannot hold."""
 
 
+class EmbeddingFileError(HubKerasError, ValueError):
+    """A file of word vectors cannot be read, or is not what it should be."""
+
+
 class CheckpointError(HubKerasError, ValueError):
     """A checkpoint does not hold what the variables of a module need."""
 

@@ -1,4 +1,4 @@
-"""How far a download is: for a callback, for a terminal, or for the log."""
+"""How far a download or another long read is: for a callback, for a terminal, or for the log."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ _CALL_INTERVAL = 0.1
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a download is."""
+    """How far a download is, or the reading of a file."""
 
     handle: str
+    """What is read."""
     received: int
     """Bytes so far."""
     total: int | None
@@ -76,8 +77,10 @@ class Meter:
 
 
 @contextmanager
-def progress_meter(handle: str, listener: Callable[[Progress], None] | None) -> Iterator[Meter]:
-    """Gives a meter for one download, which ends by telling its last state.
+def progress_meter(
+    handle: str, listener: Callable[[Progress], None] | None, doing: str = "Downloading"
+) -> Iterator[Meter]:
+    """Gives a meter for one download, or for what else `doing` says, which ends by telling its last state.
 
     Without a listener, a terminal gets a bar, `TFHUB_DOWNLOAD_PROGRESS` gets lines, and the log one every 15 seconds.
     """
@@ -89,7 +92,7 @@ def progress_meter(handle: str, listener: Callable[[Progress], None] | None) -> 
         elif config.wants_progress():
             meter = Meter(handle, _print_line, _LINE_INTERVAL)
         else:
-            meter = Meter(handle, lambda progress: LOGGER.info("Downloading %s", progress), _LOG_INTERVAL)
+            meter = Meter(handle, lambda progress: LOGGER.info("%s %s", doing, progress), _LOG_INTERVAL)
         yield meter
         meter.tell()
 
