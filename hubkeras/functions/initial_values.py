@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from hubkeras.errors import FormatError
+from hubkeras.errors import FormatError, HubKerasError
+from hubkeras.functions.building import reserved_names, split_arguments, wrap
+from hubkeras.functions.importing import import_graph
 from hubkeras.functions.restoring import restore
 from hubkeras.functions.state import State
-from hubkeras.functions.variant_functions import BoundSubgraph, VariantFunctions
+from hubkeras.functions.variant_functions import VariantFunctions
+from hubkeras.graphs.random_seeds import SEED, draw_from_seed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from hubkeras.graphs.op_policy import OpPolicy
-    from hubkeras.savedmodel.description import ModuleDescription, VariableSpec
+    from hubkeras.savedmodel.description import GraphVariant, ModuleDescription, Tags, VariableSpec
 
 
 def initial_state(
@@ -40,22 +44,92 @@ def initial_state(
     """
     values = restore(description, specs.values()) if values is None else values
     state = State({name: spec for name, spec in specs.items() if name in values}, values)
-    for name in [name for name in specs if name not in values]:  # one after the other: each may depend on those before
-        found = description.initial_value(name)
-        if found is not None:
-            functions = VariantFunctions(found[0], state, description.label, policy)
-            state.add(specs[name], _compute(functions, name, found[1]))
+    missing = [name for name in specs if name not in values]
+    initializers = _Initializers(description, state, policy)
+    for name, value in initializers.compute_together(missing).items():
+        state.add(specs[name], value)
+    for name in (name for name in missing if name not in state.by_name):
+        value = initializers.compute(name)
+        if value is not None:
+            state.add(specs[name], value)
     return state
 
 
-def _compute(functions: VariantFunctions, variable: str, tensor: str) -> tf.Tensor:
-    what = f"the initial value of variable {variable!r}"
-    try:
-        return BoundSubgraph(functions, what, [tensor])(watch=False)[0]
-    except tf.errors.OpError as error:
-        raise FormatError(
-            f"Cannot compute {what} of module {functions.graph.module}",
-            expected="an initializer that runs",
-            received=error.message,
-            fix="The module is damaged, or was written by a broken exporter",
-        ) from error
+class _Initializers:
+    """What gives the initial values of a module's variables.
+
+    A random op of a graph without a seed draws from one that TensorFlow's global seed determines. One that the
+    publisher gave a seed keeps it.
+
+    Args:
+        description: The module.
+        state: The variables that have values already.
+        policy: What the graphs may do.
+    """
+
+    def __init__(self, description: ModuleDescription, state: State, policy: OpPolicy) -> None:
+        self._description, self._state, self._policy = description, state, policy
+        self._by_tags: dict[Tags, VariantFunctions] = {}
+
+    def compute_together(self, names: Iterable[str]) -> dict[str, tf.Tensor]:
+        """Returns the initial values of many variables, by one function for each graph variant.
+
+        What cannot be computed in this way, because one value depends on another or something is broken, is left out.
+        """
+        groups: dict[Tags, dict[str, str]] = {}
+        for name in names:
+            found = self._description.initial_value(name)
+            if found is not None:
+                groups.setdefault(found[0].tags, {})[name] = found[1]
+                self._functions(found[0])
+        values: dict[str, tf.Tensor] = {}
+        for tags, tensors in groups.items():
+            try:
+                results = self._run(self._by_tags[tags], "the initial values", list(tensors.values()))
+            except (HubKerasError, tf.errors.OpError):  # found again, and named, one by one
+                continue
+            values |= dict(zip(tensors, results, strict=True))
+        return values
+
+    def compute(self, name: str) -> tf.Tensor | None:
+        """Returns the initial value of a variable; None if nothing gives it one.
+
+        Raises:
+            FormatError: It cannot be computed.
+        """
+        found = self._description.initial_value(name)
+        if found is None:
+            return None
+        what = f"the initial value of variable {name!r}"
+        try:
+            return self._run(self._functions(found[0]), what, [found[1]])[0]
+        except tf.errors.OpError as error:
+            raise FormatError(
+                f"Cannot compute {what} of module {self._description.label}",
+                expected="an initializer that runs",
+                received=error.message,
+                fix="The module is damaged, or was written by a broken exporter",
+            ) from error
+
+    def _functions(self, variant: GraphVariant) -> VariantFunctions:
+        if variant.tags not in self._by_tags:
+            functions = VariantFunctions(variant, self._state, self._description.label, self._policy)
+            self._by_tags[variant.tags] = functions
+        return self._by_tags[variant.tags]
+
+    def _run(self, functions: VariantFunctions, what: str, tensors: list[str]) -> list[tf.Tensor]:
+        graph, draws = draw_from_seed(functions.graph.cut(tensors, [], [], what), unseeded_only=True)
+        state = functions.handles(graph)
+
+        def body(*arguments: tf.Tensor) -> list[tf.Tensor]:
+            handles, seeds = split_arguments(arguments, state)
+            named = dict(zip([SEED], seeds, strict=False))
+            return import_graph(graph, {**reserved_names(handles, []), **named})
+
+        with tf.init_scope():
+            seeds = [self._seed] if draws else []
+        return list(wrap(body, state, [tf.TensorSpec([2], tf.int32)] * len(seeds))(*state, *seeds))
+
+    @cached_property
+    def _seed(self) -> tf.Tensor:
+        return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)

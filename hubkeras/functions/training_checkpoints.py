@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
 
@@ -12,7 +12,7 @@ from hubkeras.functions.restoring import parts_of, slice_text
 from hubkeras.savedmodel.protos import TrackableObjectGraph, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from hubkeras.savedmodel.description import VariableSpec
 
@@ -37,19 +37,80 @@ def restore_from(
         CheckpointError: There is no checkpoint; or it lacks a variable, or has it in another shape or dtype.
     """
     prefix = _prefix(os.fspath(checkpoint_path))
-    reader = _open(prefix)
-    keys = _keys(reader, prefix)
-    shapes, dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
-    found: dict[str, str] = {}
+    checkpoint = _Checkpoint(prefix, _open(prefix))
+    found: list[_Value] = []
     for whole, parts in sorted(parts_of(specs.values()).items()):
-        name = name_of(whole)
-        key = keys.get(name, name)
-        if key not in shapes:
-            raise _missing(name, whole, prefix, keys or shapes)
-        for part in parts:
-            _check(specs[part], whole, key, tuple(shapes[key]), dtypes[key], prefix)
-            found[part] = key
-    return _read(prefix, [(specs[name], key) for name, key in found.items()])
+        found += checkpoint.find(whole, [specs[name] for name in parts], name_of)
+    return _read(prefix, found)
+
+
+class _Value(NamedTuple):
+    """Where the value of a variable lies in a checkpoint."""
+
+    spec: VariableSpec
+    key: str
+    slice: str
+    """Of the tensor under that key, as checkpoints name it; empty for all of it."""
+
+
+class _Checkpoint:
+    """What a checkpoint holds.
+
+    Args:
+        prefix: Of its files.
+        reader: TensorFlow's reader of it.
+    """
+
+    def __init__(self, prefix: str, reader: Any) -> None:
+        self._prefix = prefix
+        self._shapes, self._dtypes = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+        self._keys = {name: name for name in self._shapes}
+        if _OBJECT_GRAPH in self._shapes:  # one of objects, which knows variables by the way that leads to them
+            graph = parse(TrackableObjectGraph, bytes(reader.get_tensor(_OBJECT_GRAPH)), f"the objects of {prefix}")
+            attributes = [attribute for node in graph.nodes for attribute in node.attributes]
+            self._keys = {a.full_name or a.checkpoint_key: a.checkpoint_key for a in attributes}
+
+    def find(self, whole: str, parts: Sequence[VariableSpec], name_of: Callable[[str], str]) -> list[_Value]:
+        """Returns where the values of a variable's parts are: in the whole as a rule, or each on its own.
+
+        Raises:
+            CheckpointError: They are not there, or of another shape or dtype.
+        """
+        name, own = name_of(whole), [name_of(spec.name) for spec in parts]
+        if name not in self._keys and all(n in self._keys for n in own):
+            found = [_Value(spec, self._keys[n], "") for spec, n in zip(parts, own, strict=True)]
+        elif name in self._keys:
+            found = [_Value(spec, self._keys[name], slice_text(spec)) for spec in parts]
+        else:
+            raise self._missing(name, whole)
+        for value in found:
+            self._check(value, whole)
+        return found
+
+    def _missing(self, name: str, variable: str) -> CheckpointError:
+        known = sorted(self._keys)
+        return CheckpointError(
+            f"Cannot read variable {variable!r}: {name} is not found in checkpoint {self._prefix}",
+            expected=f"one of {len(known)} names: {', '.join(known[:10])}{', ...' if len(known) > 10 else ''}",
+            received=name,
+            fix="Pass a name_transform_fn that returns the checkpoint's name of each variable",
+        )
+
+    def _check(self, value: _Value, whole: str) -> None:
+        spec, shape, dtype = value.spec, tuple(self._shapes[value.key]), self._dtypes[value.key]
+        wanted = spec.partition.full_shape if spec.partition and value.slice else spec.shape
+        if wanted != shape:
+            raise CheckpointError(
+                f"Shape of variable {whole} doesn't match with shape of {value.key} in checkpoint {self._prefix}",
+                expected=f"shape {wanted}",
+                received=f"shape {shape}",
+            )
+        if tf.as_dtype(spec.dtype) != dtype:
+            raise CheckpointError(
+                f"Dtype of variable {whole} doesn't match with dtype of {value.key} in checkpoint {self._prefix}",
+                expected=spec.dtype,
+                received=dtype.name,
+            )
 
 
 def _prefix(path: str) -> str:
@@ -76,52 +137,17 @@ def _open(prefix: str) -> Any:
         ) from error
 
 
-def _keys(reader: Any, prefix: str) -> dict[str, str]:
-    """Returns under which keys a checkpoint of objects has the variables, by their full names; else nothing."""
-    if not reader.has_tensor(_OBJECT_GRAPH):
-        return {}
-    graph = parse(TrackableObjectGraph, bytes(reader.get_tensor(_OBJECT_GRAPH)), f"the objects of {prefix}")
-    attributes = [attribute for node in graph.nodes for attribute in node.attributes]
-    return {a.full_name: a.checkpoint_key for a in attributes if a.full_name}
-
-
-def _missing(name: str, variable: str, prefix: str, known: Mapping[str, Any]) -> CheckpointError:
-    shown = ", ".join(sorted(known)[:10]) + (", ..." if len(known) > 10 else "")
-    return CheckpointError(
-        f"The value of variable {variable!r}, {name} is not found in checkpoint {prefix}",
-        expected=f"one of the {len(known)} names {shown}",
-        received=name,
-        fix="Pass a name_transform_fn that returns the checkpoint's name of each variable",
-    )
-
-
-def _check(spec: VariableSpec, whole: str, key: str, shape: tuple[int, ...], dtype: tf.DType, prefix: str) -> None:
-    wanted = spec.partition.full_shape if spec.partition else spec.shape
-    if wanted != shape:
-        raise CheckpointError(
-            f"Shape of variable {whole} doesn't match with shape of tensor {key} in checkpoint {prefix}",
-            expected=f"shape {wanted}",
-            received=f"shape {shape}",
-        )
-    if tf.as_dtype(spec.dtype) != dtype:
-        raise CheckpointError(
-            f"Dtype of variable {whole} doesn't match with dtype of tensor {key} in checkpoint {prefix}",
-            expected=spec.dtype,
-            received=dtype.name,
-        )
-
-
-def _read(prefix: str, wanted: list[tuple[VariableSpec, str]]) -> dict[str, tf.Tensor]:
+def _read(prefix: str, wanted: Sequence[_Value]) -> dict[str, tf.Tensor]:
     if not wanted:
         return {}
     with tf.init_scope(), tf.device("CPU:0"):
         try:
             values = tf.raw_ops.RestoreV2(
                 prefix=prefix,
-                tensor_names=[key for _, key in wanted],
-                shape_and_slices=[slice_text(spec) for spec, _ in wanted],
-                dtypes=[tf.as_dtype(spec.dtype) for spec, _ in wanted],
+                tensor_names=[value.key for value in wanted],
+                shape_and_slices=[value.slice for value in wanted],
+                dtypes=[tf.as_dtype(value.spec.dtype) for value in wanted],
             )
         except tf.errors.OpError as error:
             raise CheckpointError(f"Cannot read the checkpoint {prefix}", received=error.message) from error
-    return {spec.name: value for (spec, _), value in zip(wanted, values, strict=True)}
+    return {value.spec.name: tensor for value, tensor in zip(wanted, values, strict=True)}

@@ -36,11 +36,12 @@ _STATELESS = {
 """The op that takes a seed, and after how many of the inputs it takes it."""
 
 
-def draw_from_seed(graph: Subgraph) -> tuple[Subgraph, bool]:
+def draw_from_seed(graph: Subgraph, *, unseeded_only: bool = False) -> tuple[Subgraph, bool]:
     """Gives the random ops of a subgraph a seed, the tensor `hubkeras_seed:0`.
 
     Args:
         graph: The subgraph; its nodes stay as they are.
+        unseeded_only: Whether ops that have a seed of their own keep it.
 
     Returns:
         The subgraph so changed, and whether it has any random ops.
@@ -48,13 +49,15 @@ def draw_from_seed(graph: Subgraph) -> tuple[Subgraph, bool]:
     Raises:
         FormatError: The loops around one do not hang together.
     """
-    if not draws_at_random(graph):
+    drawing = {
+        n.name: copy_of(n) for n in graph.nodes.values() if n.op in _STATELESS and not (unseeded_only and _has_seed(n))
+    }
+    if not drawing:
         return graph, False
-    nodes = {n.name: copy_of(n) if n.op in _STATELESS else n for n in graph.nodes.values()}
+    nodes = {n.name: drawing.get(n.name, n) for n in graph.nodes.values()}
     counters = _LoopCounters(nodes, graph)
-    for node in nodes.values():
-        if node.op in _STATELESS:
-            _draw_from(node, counters.seed(node))
+    for node in drawing.values():
+        _draw_from(node, counters.seed(node))
     contexts = graph.contexts.adopt(counters.owners)
     return dataclasses.replace(graph, nodes=by_name([*nodes.values(), *counters.made]), contexts=contexts), True
 
@@ -62,6 +65,10 @@ def draw_from_seed(graph: Subgraph) -> tuple[Subgraph, bool]:
 def draws_at_random(graph: Subgraph) -> bool:
     """Tells whether a subgraph has ops that can be given a seed."""
     return any(node.op in _STATELESS for node in graph.nodes.values())
+
+
+def _has_seed(node: Any) -> bool:
+    return any(attribute(node, key).i for key in ("seed", "seed2"))
 
 
 def _draw_from(node: Any, seed: str) -> None:

@@ -26,6 +26,7 @@ _PRIVATE_NAMES = (
     "client.pywrap_tf_session.TF_GetAllOpList",
     "client.pywrap_tf_session.TF_GetBuffer",
     "eager.context.context",
+    "eager.context.eager_mode",
     "eager.polymorphic_function.concrete_function.ConcreteFunction",
     "eager.polymorphic_function.concrete_function.ConcreteFunction._call_flat",
     "eager.record.could_possibly_record",
@@ -39,6 +40,7 @@ _PRIVATE_NAMES = (
     "ops.resource_variable_ops.BaseResourceVariable",
     "ops.resource_variable_ops.variable_accessed",
     "saved_model.nested_structure_coder.decode_proto",
+    "saved_model.nested_structure_coder.encode_structure",
     "trackable.base.Trackable._trackable_children",
     "trackable.base.Trackable._track_trackable",
 )
@@ -255,6 +257,11 @@ def _forget_function(name: str) -> None:
         process.remove_function(name)
 
 
+def eagerly() -> Any:
+    """Returns a context in which ops run at once, whatever graph is being built, and also without v2 behaviour."""
+    return _private("eager.context.eager_mode")()
+
+
 def concrete_function_class() -> Any:
     """Returns the class that TensorFlow's tools ask functions for."""
     return _private("eager.polymorphic_function.concrete_function.ConcreteFunction")
@@ -265,6 +272,11 @@ def decode_type_spec(serialized: bytes) -> tf.TypeSpec:
     proto = StructuredValue()
     proto.type_spec_value.ParseFromString(serialized)
     return _private("saved_model.nested_structure_coder.decode_proto")(proto)
+
+
+def encode_type_spec(spec: tf.TypeSpec) -> bytes:
+    """Returns the serialised `TypeSpecProto` of a type specification."""
+    return _private("saved_model.nested_structure_coder.encode_structure")(spec).type_spec_value.SerializeToString()
 
 
 def xla_compiles(op: str) -> bool:

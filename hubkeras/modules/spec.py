@@ -8,6 +8,7 @@ from hubkeras.functions.initial_values import initial_state
 from hubkeras.functions.training_checkpoints import restore_from
 from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.op_policy import OpPolicy
+from hubkeras.graphs.tensorflow_internals import eagerly
 from hubkeras.modules.export import export_module
 from hubkeras.modules.interface import DescribedModule
 
@@ -75,11 +76,12 @@ class ModuleSpec(DescribedModule):
         """
         look_at(self._description, self._policy)
         specs, values = self._description.variables, None
-        if checkpoint_path is not None:
-            wanted = {name: spec for name, spec in specs.items() if "variables" in spec.collections}
-            values = restore_from(checkpoint_path, wanted, name_transform_fn or (lambda name: name))
-        state = initial_state(self._description, specs, self._policy, values)
-        export_module(self._description, state.by_name, path)
+        with eagerly():  # where the caller builds a graph, or runs no op before there is a session
+            if checkpoint_path is not None:
+                wanted = {name: spec for name, spec in specs.items() if "variables" in spec.collections}
+                values = restore_from(checkpoint_path, wanted, name_transform_fn or (lambda name: name))
+            state = initial_state(self._description, specs, self._policy, values)
+            export_module(self._description, state.by_name, path)
 
     def __repr__(self) -> str:
         return f"<hubkeras spec of module {self._description.label} with tags {[sorted(t) for t in self.get_tags()]}>"

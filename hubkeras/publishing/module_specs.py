@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import FormatError, PublishingError, UnsupportedError
+from hubkeras.graphs.control_flow import ContextTree
 from hubkeras.graphs.op_policy import OpPolicy
 from hubkeras.graphs.tensorflow_internals import op_def
 from hubkeras.handles.resolver import resolve
@@ -19,6 +20,8 @@ from hubkeras.savedmodel.assets import read_assets
 from hubkeras.savedmodel.collection_defs import ATTACHMENTS, HUB_COLLECTIONS, SAVED_MODEL_ASSETS
 from hubkeras.savedmodel.protos import SavedModel
 from hubkeras.savedmodel.reader import describe_saved_model, read_module, read_saved_model
+from hubkeras.savedmodel.refs import Ref
+from hubkeras.savedmodel.signatures import read_signatures
 
 if TYPE_CHECKING:
     import os
@@ -191,6 +194,7 @@ def _build(
         _check_collections(meta_graph)
         for name, signature in _signatures(graph, tags):
             meta_graph.signature_def[name].CopyFrom(signature)
+        _check_control_flow(meta_graph)
         attached = {attachment.key: attachment for attachment in graph.get_collection(ATTACHED)}
     if attached:
         messages = [attachment.SerializeToString() for attachment in attached.values()]
@@ -207,6 +211,21 @@ def _signatures(graph: tf.Graph, tags: set[str]) -> list[tuple[str, Any]]:
             received="none",
         )
     return signatures
+
+
+def _check_control_flow(meta_graph: Any) -> None:
+    """Refuses inputs inside a branch or a loop: a caller cannot reach in there."""
+    inside = ContextTree.of(meta_graph).members()
+    for name, signature in read_signatures(meta_graph).items():
+        for key, info in signature.inputs.items():
+            found = [tensor for tensor in info.tensors if Ref.parse(tensor).node in inside]
+            if found:
+                raise PublishingError(
+                    f"Cannot use tensor {found[0]!r} as input {key!r} of signature {name!r}",
+                    expected="an input outside of control flow",
+                    received="a tensor inside a tf.cond or a tf.while_loop",
+                    fix="Make the placeholder outside, and use it inside",
+                )
 
 
 def _check_collections(meta_graph: Any) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import PublishingError, SignatureTypeError
+from hubkeras.graphs.tensorflow_internals import encode_type_spec
+from hubkeras.savedmodel.protos import SignatureDef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,12 +50,28 @@ def add_signature(name: str | None = None, inputs: Any = None, outputs: Any = No
     _check_owner(name, {**inputs, **outputs})
     _check_placement(name, inputs)
     _warn_of_shared_ops(name, inputs)
-    utils = tf.compat.v1.saved_model
-    signature = utils.build_signature_def(
-        {key: utils.build_tensor_info(value) for key, value in inputs.items()},
-        {key: utils.build_tensor_info(value) for key, value in outputs.items()},
-    )
+    signature = SignatureDef()
+    for infos, values in ((signature.inputs, inputs), (signature.outputs, outputs)):
+        for key, value in values.items():
+            _describe(value, infos[key])
     tf.compat.v1.add_to_collection(SIGNATURES, (name, signature))
+
+
+def _describe(value: Any, info: Any) -> None:
+    """Fills in a `TensorInfo`."""
+    if isinstance(value, tf.RaggedTensor):
+        info.composite_tensor.type_spec.ParseFromString(encode_type_spec(tf.type_spec_from_value(value)))
+        for part in tf.nest.flatten(value, expand_composites=True):
+            _describe(part, info.composite_tensor.components.add())
+        return
+    info.dtype = value.dtype.as_datatype_enum
+    info.tensor_shape.CopyFrom(value.shape.as_proto())
+    if isinstance(value, tf.SparseTensor):
+        info.coo_sparse.indices_tensor_name = value.indices.name
+        info.coo_sparse.values_tensor_name = value.values.name
+        info.coo_sparse.dense_shape_tensor_name = value.dense_shape.name
+    else:
+        info.name = value.name
 
 
 def _as_dict(values: Any) -> dict[str, Any]:
