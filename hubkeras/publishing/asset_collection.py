@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _PLACEHOLDER = b"SAVEDMODEL-ASSET"
-"""What stands in a graph in place of a path, so that no path of the publisher's machine leaves it."""
+"""What stands in place of a path; readers put in where the file lies then."""
 
 
 class AssetFiles:

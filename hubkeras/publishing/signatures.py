@@ -12,7 +12,7 @@ from hubkeras.graphs.tensorflow_internals import encode_type_spec
 from hubkeras.savedmodel.protos import SignatureDef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 SIGNATURES = ("hubkeras_signatures",)
 """The collection of pairs of a name and a `SignatureDef`; a key that is no string stays out of the exported graph."""
@@ -47,7 +47,7 @@ def add_signature(name: str | None = None, inputs: Any = None, outputs: Any = No
     name, inputs, outputs = name or "default", _as_dict(inputs), _as_dict(outputs)
     _check_graph(name)
     _check_kinds(name, inputs, outputs)
-    _check_owner(name, {**inputs, **outputs})
+    _check_owner(name, [*_parts(inputs), *_parts(outputs)])
     _check_placement(name, inputs)
     _warn_of_shared_ops(name, inputs)
     signature = SignatureDef()
@@ -118,9 +118,9 @@ def _parts(values: Mapping[str, Any]) -> Iterator[tuple[str, tf.Tensor]]:
             yield key, value
 
 
-def _check_owner(name: str, values: Mapping[str, Any]) -> None:
+def _check_owner(name: str, tensors: Iterable[tuple[str, tf.Tensor]]) -> None:
     graph = tf.compat.v1.get_default_graph()
-    for key, tensor in _parts(values):
+    for key, tensor in tensors:
         if not hasattr(tensor, "graph") or tensor.graph is not graph:
             raise PublishingError(
                 f"Cannot add signature {name!r}: {key!r} is no tensor of the graph that is being built",

@@ -160,4 +160,11 @@ ModuleDef = _CLASSES["ModuleDef"]
 ModuleAttachment = _CLASSES["ModuleAttachment"]
 """One message attached to a graph variant: `key` and the serialised `value`."""
 ImageModuleInfo = _CLASSES["ImageModuleInfo"]
-"""Attached under `image_module_info`: `default_image_size` with `height` and `width`."""
+ImageModuleInfo.__doc__ = """What an image module says of its images: `default_image_size` with `height` and `width`.
+
+It is attached under the key `image_module_info`. An installed `tensorflow_hub` has another class for the same bytes.
+
+Example:
+    >>> info = ImageModuleInfo()
+    >>> info.default_image_size.height, info.default_image_size.width = 224, 224
+"""

@@ -4,8 +4,9 @@ Runs where tensorflow-hub 0.15 is (on TensorFlow 2.15), without hubkeras; `tests
 
     python read_published.py FOLDER
 
-FOLDER holds modules that `tests/publishing/publish_recipes.py` wrote, by the names of the golden ones. Each is recorded
-as the golden one was: signatures, calls, errors, collections, gradients, five steps of training, the export after them.
+FOLDER holds modules that `tests/publishing/recipes.py` wrote, by the names of the golden ones. Each is recorded as the
+golden one was: signatures, calls, collections, gradients, five steps of training, the export after them. Left out is
+what takes long and depends on the signatures alone: refusals, and shapes of outputs for inputs of unknown shape.
 Prints a JSON dict of what differs, by module.
 """
 
@@ -32,10 +33,26 @@ TOLERANCE = {"rtol": 2e-3, "atol": 2e-5}
 """That of trained variables in `tests/parity.py`; golden values may come from another CPU."""
 
 
-def record(name, path):
+class Quick(Variant):
+    """A variant that is recorded in part."""
+
+    def errors(self):
+        return []
+
+    def image(self):
+        return {}
+
+    def static_shapes(self, signature):
+        return {}
+
+
+LEFT_OUT = ("errors", "image", "static_shapes")
+
+
+def record(name, path, tag_sets):
     """What the original makes of a module, as JSON, with the arrays."""
-    store, tags = Store(), json.loads((GOLDEN / "golden" / f"{name}.json").read_text())["tag_sets"]
-    entries = [Variant(RECIPES[name], str(path), entry["tags"], store).record() for entry in tags]
+    store = Store()
+    entries = [Quick(RECIPES[name], str(path), tags, store).record() for tags in tag_sets]
     return json.loads(json.dumps(entries)), store.arrays
 
 
@@ -45,7 +62,7 @@ def differences(got, want, where, arrays, golden):
         if "key" in want and "kind" in want and got.get("kind") == want["kind"]:
             yield from compare(got["key"], want["key"], arrays, golden)
             return
-        for key in sorted(want.keys() | got.keys()):
+        for key in sorted((want.keys() | got.keys()) - set(LEFT_OUT)):
             if key not in want or key not in got:
                 yield f"{where}/{key}: only in {'published' if key in got else 'golden'}"
             else:
@@ -78,7 +95,7 @@ if __name__ == "__main__":
     found = {}
     for path in sorted(Path(sys.argv[1]).iterdir()):
         with np.load(GOLDEN / "golden" / f"{path.name}.npz") as golden:
-            entries, arrays = record(path.name, path)
             wanted = json.loads((GOLDEN / "golden" / f"{path.name}.json").read_text())["tag_sets"]
+            entries, arrays = record(path.name, path, [entry["tags"] for entry in wanted])
             found[path.name] = list(differences(entries, wanted, "", arrays, golden))
     sys.stdout.write("RESULT " + json.dumps(found) + "\n")
