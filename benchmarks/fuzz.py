@@ -46,6 +46,7 @@ from hubkeras.savedmodel.reader import read_module
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+tf.debugging.disable_traceback_filtering()  # errors are told apart by where they were raised
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden" / "modules"
 HUBKERAS = str(Path(hubkeras.__file__).parent)
 SECRET = "nobody-may-read-this-7d1f"
