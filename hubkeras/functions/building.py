@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from hubkeras.functions.importing import import_graph
 from hubkeras.graphs.gc_pause import paused_collection
+from hubkeras.graphs.random_seeds import SEED
 from hubkeras.graphs.subgraph import INPUT, STATE
 from hubkeras.graphs.tensorflow_internals import copy_handle_data, wrap_function
 
@@ -23,23 +24,30 @@ if TYPE_CHECKING:
 Tensors = list[tf.Tensor]
 
 
-def build(graph: Subgraph, state: Sequence[tf.Tensor], inputs: Sequence[tf.TensorSpec]) -> Callable[..., Tensors]:
+SEED_SPEC: Any = tf.TensorSpec([2], tf.int32)
+
+
+def build(
+    graph: Subgraph, state: Sequence[tf.Tensor], inputs: Sequence[tf.TensorSpec], draws: bool = False
+) -> Callable[..., Tensors]:
     """Builds the function of a subgraph that TensorFlow differentiates by itself.
 
     Args:
         graph: The subgraph.
         state: Handles of the kind that the function will get.
         inputs: Specifications of the inputs.
+        draws: Whether the subgraph draws from a seed, two integers.
 
     Returns:
-        A function of state and inputs.
+        A function of state, the seed if there is one, and inputs.
     """
 
     def body(*arguments: tf.Tensor) -> Tensors:
         handles, values = split_arguments(arguments, state)
-        return import_graph(graph, reserved_names(handles, values))
+        seed = {SEED: values.pop(0)} if draws else {}
+        return import_graph(graph, reserved_names(handles, values) | seed)
 
-    return wrap(body, state, inputs)
+    return wrap(body, state, [SEED_SPEC, *inputs] if draws else inputs)
 
 
 def reserved_names(state: Sequence[tf.Tensor], inputs: Sequence[tf.Tensor]) -> dict[str, tf.Tensor]:

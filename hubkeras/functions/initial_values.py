@@ -118,7 +118,7 @@ class _Initializers:
         return self._by_tags[variant.tags]
 
     def _run(self, functions: VariantFunctions, what: str, tensors: list[str]) -> list[tf.Tensor]:
-        graph, draws = draw_from_seed(functions.graph.cut(tensors, [], [], what), unseeded_only=True)
+        graph, draws = draw_from_seed(functions.graph.cut(tensors, [], [], what))
         state = functions.handles(graph)
 
         def body(*arguments: tf.Tensor) -> list[tf.Tensor]:

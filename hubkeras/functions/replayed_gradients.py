@@ -6,8 +6,8 @@ asked for it calls another one, built then: the subgraph and its gradient, impor
 
 That backward function runs the subgraph again, and what it runs must be what ran before:
 
-1. Random ops draw from a seed which each call makes and both functions get (`random_seeds`); what other ops of that
-   kind gave is a residual, and so are rows gathered from variables (`residuals`).
+1. Random ops draw from a seed which comes with each call and both functions get (`random_seeds`); what other ops of
+   that kind gave is a residual, and so are rows gathered from variables (`residuals`).
 2. Any other variable is, in the backward function, a variable of that function alone, which starts from the value that
    the forward call started from. So assignments happen again, but to nothing that lasts, and what is assigned between
    a call and its gradient does not count.
@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tensorflow as tf
 
 from hubkeras.errors import UnsupportedError
-from hubkeras.functions.building import reserved_names, split_arguments, wrap
+from hubkeras.functions.building import SEED_SPEC, reserved_names, split_arguments, wrap
 from hubkeras.functions.importing import gradient_errors, import_graph, import_with_contexts
 from hubkeras.graphs.gradient_graphs import cut_gradient
-from hubkeras.graphs.random_seeds import SEED, draw_from_seed
+from hubkeras.graphs.random_seeds import SEED
 from hubkeras.graphs.residuals import RESIDUAL, find_residuals
 from hubkeras.graphs.subgraph import INPUT, STATE
 from hubkeras.graphs.tensorflow_internals import ANONYMOUS_NAME, control_flow_v1, handle_spec, set_gradient
@@ -46,7 +46,11 @@ _GRADIENT = "hubkeras_gradient"
 
 
 def build_replayed(
-    graph: Subgraph, differentiable: Subgraph, state: Sequence[tf.Tensor], inputs: Sequence[tf.TensorSpec]
+    graph: Subgraph,
+    differentiable: Subgraph,
+    state: Sequence[tf.Tensor],
+    inputs: Sequence[tf.TensorSpec],
+    draws: bool,
 ) -> Callable[..., Tensors]:
     """Builds the function of a subgraph whose gradient replays it in a plain graph.
 
@@ -55,26 +59,25 @@ def build_replayed(
         differentiable: The same with calls of functions that have a gradient of their own.
         state: Handles of the kind that the function will get.
         inputs: Specifications of the inputs.
+        draws: Whether what a call runs draws from a seed, two integers.
 
     Returns:
-        A function of state and inputs.
+        A function of state, the seed if there is one, and inputs.
     """
-    seeded, draws = draw_from_seed(graph)
-    backward = _Backward(seeded, draw_from_seed(differentiable)[0], state, inputs)
-    count = len(seeded.fetches)
-    with_residuals = dataclasses.replace(seeded, fetches=(*seeded.fetches, *backward.residuals.tensors))
-    seed_spec = [tf.TensorSpec([2], tf.int32)]
+    backward = _Backward(graph, differentiable, state, inputs)
+    count = len(graph.fetches)
+    with_residuals = dataclasses.replace(graph, fetches=(*graph.fetches, *backward.residuals.tensors))
 
     def run(*arguments: tf.Tensor) -> Tensors:
         handles, (seed, *values) = split_arguments(arguments, state)
         return import_graph(with_residuals, {**reserved_names(handles, values), SEED: seed})
 
-    forward: Any = wrap(run, state, seed_spec + list(inputs))
+    forward: Any = wrap(run, state, [SEED_SPEC, *inputs])
     backward.kept = [tf.TensorSpec(t.shape, t.dtype) for t in forward.outputs[count:]]
 
     def body(*arguments: tf.Tensor) -> Tensors:
         handles, values = split_arguments(arguments, state)
-        seed = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32) if draws else tf.zeros([2], tf.int32)
+        seed = values.pop(0) if draws else tf.zeros([2], tf.int32)
         before = [
             tf.raw_ops.ReadVariableOp(resource=handles[i], dtype=backward.variables[i].dtype)
             for i in backward.residuals.whole
@@ -86,7 +89,7 @@ def build_replayed(
         set_gradient(tied[0].op, lambda op, *gradients: backward(op, gradients))
         return tied[:count]
 
-    return wrap(body, state, inputs)
+    return wrap(body, state, [SEED_SPEC, *inputs] if draws else inputs)
 
 
 class _Built(NamedTuple):
@@ -165,7 +168,7 @@ class _Backward:
             return import_graph(gradient, {**reserved_names([], values), SEED: seed, **names})
 
         specs = [*(self.variables[i] for i in self.snapshots), *self.kept]
-        specs += [tf.TensorSpec([2], tf.int32), *self.inputs]
+        specs += [SEED_SPEC, *self.inputs]
         specs += [tf.TensorSpec(None, dtype) for dtype in dtypes]  # pyright: ignore[reportArgumentType]
         return _Built(wrap(body, handles_passed, specs), passed, layout)
 

@@ -16,7 +16,7 @@ from hubkeras.functions.state import is_distributed, replica
 from hubkeras.functions.tensor_info import flatten_all, input_infos, output_infos, pack_all
 from hubkeras.graphs import tensorflow_internals
 from hubkeras.graphs.cutting import VariantGraph
-from hubkeras.graphs.random_seeds import draws_at_random
+from hubkeras.graphs.random_seeds import draw_from_seed, is_random, seed_attributes
 from hubkeras.graphs.state_nodes import VARIABLES
 from hubkeras.graphs.tensorflow_internals import BUILDING, call_flat, note_access, note_frozen_access, xla_compiles
 from hubkeras.savedmodel.refs import Ref
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from hubkeras.graphs.op_policy import OpPolicy
     from hubkeras.graphs.subgraph import Subgraph
     from hubkeras.savedmodel.description import GraphVariant, SignatureSpec
+
+    DrawSeed = Callable[[], tf.Tensor]
 
 _LOOPS = frozenset({"While", "StatelessWhile"})
 
@@ -57,11 +59,10 @@ class BoundSubgraph:
         self._variant, self._specs = variant, list(specs)
         graph = variant.graph
         self.graph = graph.cut(fetches, feeds, targets, what)
-        self._differentiable = (
-            graph.cut(fetches, feeds, targets, what, calls_own_gradients=True)
-            if self.graph.has_own_gradients
-            else self.graph
-        )
+        self._seeded, self._draws = _seeded(self.graph)
+        self._differentiable = self._seeded
+        if self.graph.has_own_gradients:
+            self._differentiable = _seeded(graph.cut(fetches, feeds, targets, what, calls_own_gradients=True))[0]
         if self._differentiable.state != self.graph.state:
             raise UnsupportedError(f"Cannot build {what}: a function with a gradient of its own holds variables")
 
@@ -75,23 +76,24 @@ class BoundSubgraph:
     def _build(self) -> Callable[..., list[tf.Tensor]]:
         state = self._variant.handles(self.graph)
         if self.graph.needs_replay:
-            return build_replayed(self.graph, self._differentiable, state, self._specs)
-        return build(self.graph, state, self._specs)
+            return build_replayed(self._seeded, self._differentiable, state, self._specs, self._draws)
+        return build(self._seeded, state, self._specs, self._draws)
 
     @cached_property
     def _plain(self) -> Callable[..., list[tf.Tensor]]:
-        """The function without what a replayed gradient needs: it takes time, and freezing and converters refuse it."""
-        if not self.graph.needs_replay:
+        """The function without what gradients and seeds need: it takes time, and freezing and converters refuse it."""
+        if not self.graph.needs_replay and not self._draws:
             return self._function
         with BUILDING:
             if "_plain" not in self.__dict__:
-                self.__dict__["_plain"] = build(self.graph, self._variant.handles(self.graph), self._specs)
+                graph = seed_attributes(self.graph, _next_seed)
+                self.__dict__["_plain"] = build(graph, self._variant.handles(graph), self._specs)
             return self.__dict__["_plain"]
 
     @cached_property
-    def _draws(self) -> bool:
-        """Whether calls that nobody differentiates need the same function too: random ops get their seed in it."""
-        return self.graph.needs_replay and draws_at_random(self.graph)
+    def _is_random(self) -> bool:
+        """Whether calls that nobody differentiates need the same function too: random ops get their seeds in it."""
+        return self._draws or any(map(is_random, self.graph.ops))
 
     @cached_property
     def _variables(self) -> dict[int, tf.Variable]:
@@ -103,14 +105,22 @@ class BoundSubgraph:
         fixed = {i: v.handle for i, v in self._variables.items() if not is_distributed(v)}
         return [fixed.get(i, name) for i, name in enumerate(self.graph.state)]
 
-    def __call__(self, inputs: Sequence[tf.Tensor] = (), watch: bool = True, gradients: bool = True) -> list[tf.Tensor]:
+    def __call__(
+        self,
+        inputs: Sequence[tf.Tensor] = (),
+        watch: bool = True,
+        gradients: bool = True,
+        draw_seed: DrawSeed | None = None,
+    ) -> list[tf.Tensor]:
         """Runs the subgraph.
 
         Args:
             inputs: Values of the fed tensors.
             watch: Whether gradient tapes watch the trainable variables. Functions that are being traced learn of all
                 variables in any case, so that an export finds them.
-            gradients: Whether the subgraph must be one whose gradients can be taken, if anybody might.
+            gradients: Whether the subgraph must be one whose gradients can be taken, if anybody might, and which draws
+                from a seed.
+            draw_seed: Gives the two integers to draw from at random; None for such that `tf.random.set_seed` governs.
 
         Returns:
             The fetched tensors.
@@ -120,7 +130,9 @@ class BoundSubgraph:
             for variable in self._variables.values():
                 note = note_access if watch or not variable.trainable else note_frozen_access
                 note(replica(variable))
-        function = self._function if gradients and (may_be_differentiated or self._draws) else self._plain
+        function = self._function if gradients and (may_be_differentiated or self._is_random) else self._plain
+        if gradients and self._draws:
+            inputs = [draw_seed() if draw_seed is not None else _random_seed(), *inputs]
         find = self._variant.handle
         handles = [find(state) if isinstance(state, str) else state for state in self._handles]
         if not may_be_differentiated:
@@ -141,6 +153,20 @@ class BoundSubgraph:
             return False
         texts = any(s.dtype == tf.string for s in self._specs)
         return not texts and all(xla_compiles(op) for op in self.graph.ops)
+
+
+def _seeded(graph: Subgraph) -> tuple[Subgraph, bool]:
+    seeded, draws = draw_from_seed(graph)
+    return seed_attributes(seeded, _next_seed), draws
+
+
+def _next_seed() -> tuple[int | None, int | None]:
+    with tf.init_scope():
+        return tf.compat.v1.random.get_seed(None)
+
+
+def _random_seed() -> tf.Tensor:
+    return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
 
 
 class SignatureFunction:
@@ -164,18 +190,25 @@ class SignatureFunction:
         targets = variant.graph.runnable(variant.graph.variant.update_ops, feeds) if update else []
         self.bound = BoundSubgraph(variant, f"signature {signature.name!r}", fetches, feeds, specs, targets)
 
-    def __call__(self, inputs: Mapping[str, Any], watch: bool = True, gradients: bool = True) -> dict[str, Any]:
+    def __call__(
+        self,
+        inputs: Mapping[str, Any],
+        watch: bool = True,
+        gradients: bool = True,
+        draw_seed: DrawSeed | None = None,
+    ) -> dict[str, Any]:
         """Computes the outputs.
 
         Args:
             inputs: Converted values by name.
             watch: Whether gradient tapes watch the trainable variables.
             gradients: Whether it must be possible to take gradients.
+            draw_seed: As in a call of the subgraph.
 
         Returns:
             The outputs by name.
         """
-        return pack_all(self.outputs, self.bound(flatten_all(self.inputs, inputs), watch, gradients))
+        return pack_all(self.outputs, self.bound(flatten_all(self.inputs, inputs), watch, gradients, draw_seed))
 
 
 class VariantFunctions:
@@ -249,6 +282,13 @@ class VariantFunctions:
         feeds = {t for info in signature.inputs.values() for t in info.tensors}
         fetches = [t for n, info in signature.outputs.items() if outputs is None or n in outputs for t in info.tensors]
         return self.graph.reached(fetches, feeds)
+
+    def is_random(self, name: str, outputs: Sequence[str] | None = None) -> bool:
+        """Tells whether a signature's outputs draw at random without a seed of their own."""
+        signature = self.signature(name)
+        feeds = {t for info in signature.inputs.values() for t in info.tensors}
+        fetches = [t for n, info in signature.outputs.items() if outputs is None or n in outputs for t in info.tensors]
+        return self.graph.is_random(fetches, feeds)
 
     @cached_property
     def regularization_losses(self) -> list[BoundSubgraph]:

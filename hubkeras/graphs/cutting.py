@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from hubkeras.graphs.inlining import inline_calls
 from hubkeras.graphs.lost_gradients import mark_lost_gradients
 from hubkeras.graphs.op_packages import how_to_register
 from hubkeras.graphs.producer_version import raise_producer
+from hubkeras.graphs.random_seeds import can_draw_from_seed
 from hubkeras.graphs.row_gathers import gather_rows_from_variables
 from hubkeras.graphs.specialization import specialize_functions
 from hubkeras.graphs.state_arguments import take_state_out
@@ -144,6 +146,15 @@ class VariantGraph:
         """Returns the names of the state that some tensors need."""
         found = {n.name for n in prune(self.nodes, fetches, feeds).nodes if is_state(n)}
         return {self.state_of(name) for name in found}
+
+    def is_random(self, fetches: Iterable[str], feeds: Collection[str]) -> bool:
+        """Tells whether what some tensors need draws from a seed that a call brings."""
+        if not any(map(can_draw_from_seed, self._whole.all_nodes())):  # as nearly always
+            return False
+        needed = prune(self.nodes, fetches, feeds).nodes
+        functions = self._whole.library.reachable(needed)
+        inner = (node for name in functions for node in self._whole.library.functions[name].node_def)
+        return any(map(can_draw_from_seed, itertools.chain(needed, inner)))
 
     def state_of(self, name: str) -> str:
         """Returns the node that stands for a state node: the first of the same kind and shared name."""

@@ -1,12 +1,17 @@
-"""Random ops that draw from a seed given with each call, so that a call can be run again exactly.
+"""Random ops that draw from a seed given with each call: whoever calls governs them, and can run a call again exactly.
 
-An op in a `while` loop draws anew in every turn: its seed takes in the turns of the loops around it, which are counted
-by a loop variable of their own.
+1. An op in a `while` loop draws anew in every turn: its seed takes in the turns of the loops around it, which are
+   counted by a loop variable of their own.
+2. An op that was given a seed when the module was written gives the same sequence after each load, as TensorFlow 1 had
+   it for each session. It stays as it is; in v1 control flow it draws from a seed that such an op outside gives.
+3. What cannot take a seed as an input (shuffles, samplers, all that stands in functions) gets one for its attributes
+   when its function is built, as TensorFlow's own ops do.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -15,12 +20,13 @@ import tensorflow as tf
 
 from hubkeras.errors import FormatError
 from hubkeras.graphs.subgraph import by_name, copy_of
+from hubkeras.graphs.tensorflow_internals import op_def
 from hubkeras.savedmodel.graph_index import attribute
 from hubkeras.savedmodel.protos import NodeDef, dtypes
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from hubkeras.graphs.subgraph import Subgraph
 
@@ -36,35 +42,85 @@ _STATELESS = {
 """The op that takes a seed, and after how many of the inputs it takes it."""
 
 
-def draw_from_seed(graph: Subgraph, *, unseeded_only: bool = False) -> tuple[Subgraph, bool]:
+def can_draw_from_seed(node: Any) -> bool:
+    """Tells whether a node draws at random, has no seed of its own, and can take one as an input."""
+    return node.op in _STATELESS and not _has_seed(node)
+
+
+def draw_from_seed(graph: Subgraph) -> tuple[Subgraph, bool]:
     """Gives the random ops of a subgraph a seed, the tensor `hubkeras_seed:0`.
 
     Args:
         graph: The subgraph; its nodes stay as they are.
-        unseeded_only: Whether ops that have a seed of their own keep it.
 
     Returns:
-        The subgraph so changed, and whether it has any random ops.
+        The subgraph so changed, and whether it takes the seed.
 
     Raises:
         FormatError: The loops around one do not hang together.
     """
-    drawing = {
-        n.name: copy_of(n) for n in graph.nodes.values() if n.op in _STATELESS and not (unseeded_only and _has_seed(n))
-    }
-    if not drawing:
+    inside = graph.contexts.members()
+    drawing = [n for n in graph.nodes.values() if n.op in _STATELESS]
+    chosen = dict.fromkeys(n.name for n in drawing if n.name in inside or not _has_seed(n))
+    if not chosen:
         return graph, False
-    nodes = {n.name: drawing.get(n.name, n) for n in graph.nodes.values()}
+    nodes = {n.name: copy_of(n) if n.name in chosen else n for n in graph.nodes.values()}
     counters = _LoopCounters(nodes, graph)
-    for node in drawing.values():
-        _draw_from(node, counters.seed(node))
+    for name in chosen:
+        _draw_from(nodes[name], counters.seed(nodes[name]))
     contexts = graph.contexts.adopt(counters.owners)
-    return dataclasses.replace(graph, nodes=by_name([*nodes.values(), *counters.made]), contexts=contexts), True
+    seeded = dataclasses.replace(graph, nodes=by_name([*nodes.values(), *counters.made]), contexts=contexts)
+    return seeded, any(Ref.parse(text).node == SEED[:-2] for node in seeded.nodes.values() for text in node.input)
 
 
-def draws_at_random(graph: Subgraph) -> bool:
-    """Tells whether a subgraph has ops that can be given a seed."""
-    return any(node.op in _STATELESS for node in graph.nodes.values())
+@cache
+def is_random(op: str) -> bool:
+    """Tells whether an op draws at random, and takes its seed when a graph is built."""
+    definition = op_def(op)
+    return definition is not None and {"seed", "seed2"} <= {attr.name for attr in definition.attr}
+
+
+def seed_attributes(graph: Subgraph, next_seed: Callable[[], tuple[int | None, int | None]]) -> Subgraph:
+    """Gives the random ops of a subgraph that have no seed one in their attributes, also those in functions.
+
+    Args:
+        graph: The subgraph; its nodes stay as they are.
+        next_seed: Returns two numbers for each op, which are None where nobody has set a seed.
+
+    Returns:
+        The subgraph so changed.
+    """
+
+    def is_unseeded(node: Any) -> bool:
+        return (
+            is_random(node.op)
+            and not _has_seed(node)
+            and "placeholder"
+            not in {node.attr[name].WhichOneof("value") for name in ("seed", "seed2") if name in node.attr}
+        )
+
+    if not any(map(is_unseeded, graph.all_nodes())):
+        return graph
+
+    def seeded(node: Any) -> Any:
+        first, second = next_seed()
+        if first is None or second is None:
+            return node
+        new = copy_of(node)
+        new.attr["seed"].i, new.attr["seed2"].i = first, second
+        return new
+
+    nodes = {name: seeded(node) if is_unseeded(node) else node for name, node in graph.nodes.items()}
+    functions = {}
+    for name, function in graph.library.functions.items():
+        functions[name] = function
+        if any(map(is_unseeded, function.node_def)):
+            functions[name] = type(function)()
+            functions[name].CopyFrom(function)
+            for node in filter(is_unseeded, functions[name].node_def):
+                node.CopyFrom(seeded(node))
+    library = dataclasses.replace(graph.library, functions=functions)
+    return dataclasses.replace(graph, nodes=nodes, library=library)
 
 
 def _has_seed(node: Any) -> bool:
@@ -100,7 +156,7 @@ class _LoopCounters:
     def seed(self, node: Any) -> str:
         """Returns the tensor to draw from in one random op."""
         loops = self._loops_around(node)
-        seed = SEED[:-2]
+        seed = self._own_seed(node) if _has_seed(node) else SEED[:-2]
         for loop in loops:
             seed = self._enter(loop, seed)
         scope = f"{node.name}/_seed"
@@ -119,6 +175,19 @@ class _LoopCounters:
             step = self._add(f"{scope}/step_{depth}", "Mul", [turn, stride], node.name).name
             seed = self._add(f"{scope}/add_{depth}", "AddV2", [seed, step], node.name).name
         return seed
+
+    def _own_seed(self, node: Any) -> str:
+        """Returns a tensor outside of all loops that an op gives with the seed which the node was written with."""
+        scope = f"{node.name}/_own_seed"
+        limits = {"minval": np.int32(0), "maxval": np.int32(np.iinfo(np.int32).max)}
+        inputs = [self._constant(f"{scope}/shape", np.array([2], np.int32), [], "")]
+        inputs += [self._constant(f"{scope}/{name}", value, [], "") for name, value in limits.items()]
+        own = NodeDef(name=scope, op="RandomUniformInt", input=inputs)
+        own.attr["T"].type = own.attr["Tout"].type = dtypes.DT_INT32
+        for name in ("seed", "seed2"):
+            own.attr[name].i = node.attr[name].i if name in node.attr else 0
+        self.made.append(own)
+        return scope
 
     def _loops_around(self, node: Any) -> list[Any]:
         """Returns the `while` contexts around a node, outermost first."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from hubkeras.functions.tensor_info import ParsedTensorInfo
 
+    DrawSeed = Callable[[], tf.Tensor]
+
 
 class LayerCallable(Protocol):
     """What a layer needs of the thing that it calls."""
@@ -56,7 +58,9 @@ class LayerCallable(Protocol):
         """What the functions of a TF2 object take, which has no signature to say so."""
         ...
 
-    def __call__(self, inputs: Any, arguments: Mapping[str, Any], training: bool, trainable: bool) -> Any:
+    def __call__(
+        self, inputs: Any, arguments: Mapping[str, Any], training: bool, trainable: bool, draw_seed: DrawSeed | None
+    ) -> Any:
         """Computes the outputs."""
         ...
 
@@ -73,6 +77,11 @@ class LayerCallable(Protocol):
     @property
     def compiles(self) -> bool:
         """Whether XLA can compile it."""
+        ...
+
+    @property
+    def is_random(self) -> bool:
+        """Whether it draws from seeds that calls bring."""
         ...
 
 
@@ -98,11 +107,13 @@ class ModuleCallable:
         if self.output_key is not None:
             self.outputs = {self.output_key: self.outputs[self.output_key]}
 
-    def __call__(self, inputs: Any, arguments: Mapping[str, Any], training: bool, trainable: bool) -> Any:
+    def __call__(
+        self, inputs: Any, arguments: Mapping[str, Any], training: bool, trainable: bool, draw_seed: DrawSeed | None
+    ) -> Any:
         """Computes the outputs."""
         inputs = by_name(inputs, self.inputs, self.signature, arguments)
         wanted = None if self.output_key is None else (self.output_key,)
-        outputs = self.module.apply(inputs, self.signature, wanted, training, watch=trainable)
+        outputs = self.module.apply(inputs, self.signature, wanted, training, watch=trainable, draw_seed=draw_seed)
         return outputs if self.output_key is None else outputs[self.output_key]
 
     @property
@@ -126,6 +137,12 @@ class ModuleCallable:
         kinds = {self.module.variant(training).function(self.signature, wanted).bound for training in (False, True)}
         return all(bound.compiles for bound in kinds)
 
+    @property
+    def is_random(self) -> bool:
+        """Whether it draws from seeds that calls bring."""
+        wanted = None if self.output_key is None else (self.output_key,)
+        return any(self.module.variant(training).is_random(self.signature, wanted) for training in (False, True))
+
 
 class ObjectCallable:
     """A TF2 SavedModel, one of its signatures, or any callable, as a layer calls it.
@@ -139,6 +156,7 @@ class ObjectCallable:
 
     inputs = None
     outputs = None
+    is_random = False
 
     def __init__(self, function: Any, signature: str | None, output_key: str | None, as_dict: bool) -> None:
         self.loaded, self.signature, self.output_key = function, signature, output_key
@@ -186,7 +204,9 @@ class ObjectCallable:
             return function.loaded
         return function
 
-    def __call__(self, inputs: Any, arguments: Mapping[str, Any], training: bool, trainable: bool) -> Any:
+    def __call__(
+        self, inputs: Any, arguments: Mapping[str, Any], training: bool, trainable: bool, draw_seed: DrawSeed | None
+    ) -> Any:
         """Computes the outputs."""
         if self.signature is not None and trainable:
             raise LayerError(
@@ -318,5 +338,6 @@ def spec_of(function: LayerCallable) -> LayerSpec:
             for n, v, _ in variables
         ),
         optimized=frozenset(name for name, variable, flag in variables if flag and variable.dtype.is_floating),
+        is_random=function.is_random,
         state=str(id(owner)),
     )

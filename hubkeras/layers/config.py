@@ -56,6 +56,8 @@ class LayerSpec:
     """Names of those that the user has taken from it, one by one."""
     compiles: bool = False
     """Whether XLA can compile it; not known before there is a module."""
+    is_random: bool = False
+    """Whether it draws from seeds that calls bring."""
     state: str = ""
     """Names the variables in their process: layers over one module have the same."""
     returned: Any = None
@@ -107,6 +109,7 @@ class LayerSpec:
             "optimized": sorted(self.optimized),
             "frozen": sorted(frozen),
             "compiles": compiles,
+            "is_random": self.is_random,
             "state": self.state,
             "returned": self.returned,
         }
@@ -243,6 +246,7 @@ def _parse_spec(config: Mapping[str, Any]) -> LayerSpec:
         optimized=frozenset(_texts(config["optimized"], "optimized")),
         frozen=frozenset(_texts(config["frozen"], "frozen")),
         compiles=bool(config["compiles"]),
+        is_random=bool(config.get("is_random", False)),  # files written before have none
         state=config["state"],
         returned=config["returned"],
     )

@@ -125,6 +125,7 @@ class KerasLayer(TrackingLayer):
         super().__init__(trainable=trainable, dtype=dtype, autocast=False, **kwargs)
         self.take_inputs_as_they_are()
         self.embed = embed
+        self._seeds = keras.random.SeedGenerator() if binding.spec.is_random else None
         self._binding, self._handle, self._arguments = binding, handle, dict(arguments or {})
         self._output_shapes = None if output_shape is None else parse_output_shape(output_shape)
         if first_shape is not None:
@@ -190,7 +191,8 @@ class KerasLayer(TrackingLayer):
         def run(mode: bool) -> Any:
             if mode:
                 require_scope(self.name, self._values.values())
-            return function(inputs, self._arguments, training=mode, trainable=self.trainable)
+            draw_seed = None if self._seeds is None else self._draw_seed
+            return function(inputs, self._arguments, training=mode, trainable=self.trainable, draw_seed=draw_seed)
 
         mode = training if self.trainable and training is not None else False
         outputs = smart_cond(mode, lambda: run(True), lambda: run(False))
@@ -198,6 +200,11 @@ class KerasLayer(TrackingLayer):
         if self._binding.spec.outputs is None:
             self._binding.note_outputs(describe(outputs))
         return outputs
+
+    def _draw_seed(self) -> tf.Tensor:
+        """Returns the seed of one call; not the generator's own, since the graph counts on from it, as that does."""
+        assert self._seeds is not None
+        return tf.random.stateless_uniform([2], self._seeds.next(), maxval=tf.int32.max, dtype=tf.int32)
 
     def _waits_for_module(self) -> bool:
         """Tells whether Keras builds a model of what a file says, whose module comes next."""

@@ -117,6 +117,7 @@ class Module(DescribedModule, SavedAsObject):
         outputs: Sequence[str] | None = None,
         training: bool = False,
         watch: bool = True,
+        draw_seed: Callable[[], tf.Tensor] | None = None,
     ) -> dict[str, Any]:
         """Applies a signature and returns the outputs asked for; only these are computed.
 
@@ -126,6 +127,7 @@ class Module(DescribedModule, SavedAsObject):
             outputs: Names of outputs, None for all.
             training: Whether to use the variant for training and run its update ops.
             watch: Whether gradient tapes watch the trainable variables.
+            draw_seed: Gives two integers to draw from at random; None for such that `tf.random.set_seed` governs.
 
         Returns:
             The outputs by name.
@@ -133,7 +135,7 @@ class Module(DescribedModule, SavedAsObject):
         _check_place(self._state, self._description.label)
         variant = self.variant(training)
         values = normalize(inputs, variant.inputs(signature), signature)
-        return variant.function(signature, outputs, update=training)(values, watch)
+        return variant.function(signature, outputs, update=training)(values, watch, draw_seed=draw_seed)
 
     def __repr__(self) -> str:
         return f"<hubkeras module {self._description.label} tags={sorted(self._tags)}>"
