@@ -50,6 +50,13 @@ class _NamedResource(tf.saved_model.experimental.TrackableResource):
             tf.raw_ops.DestroyResourceOp(resource=self.resource_handle, ignore_lookup_error=True)
 
 
+def run_with_tables(*initializers: tf.Operation) -> None:
+    """Lets `tf.compat.v1.tables_initializer` run what fills a table in a graph, where nothing runs at once."""
+    if not tf.executing_eagerly() and not tf.inside_function():
+        for op in initializers:
+            tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.TABLE_INITIALIZERS, op)
+
+
 class Table(_NamedResource):
     """A lookup table, or another resource that a graph makes by an op without inputs.
 
@@ -111,4 +118,6 @@ class AssetPath(_NamedResource):
 
     def _initialize(self) -> None:
         path = tf.reshape(self.asset.asset_path, [1])
-        tf.raw_ops.InitializeTableV2(table_handle=self.resource_handle, keys=[""], values=path)
+        filled = tf.raw_ops.InitializeTableV2(table_handle=self.resource_handle, keys=[""], values=path)
+        if filled is not None:
+            run_with_tables(filled)

@@ -11,7 +11,7 @@ from hubkeras.errors import FormatError, SignatureError, UnsupportedError
 from hubkeras.functions.building import build
 from hubkeras.functions.importing import gradient_errors
 from hubkeras.functions.replayed_gradients import build_replayed
-from hubkeras.functions.resources import Table
+from hubkeras.functions.resources import Table, run_with_tables
 from hubkeras.functions.state import is_distributed, replica
 from hubkeras.functions.tensor_info import flatten_all, input_infos, output_infos, pack_all
 from hubkeras.graphs import tensorflow_internals
@@ -135,11 +135,16 @@ class BoundSubgraph:
             inputs = [draw_seed() if draw_seed is not None else _random_seed(), *inputs]
         find = self._variant.handle
         handles = [find(state) if isinstance(state, str) else state for state in self._handles]
-        if not may_be_differentiated:
-            return call_flat(function, [*handles, *inputs])
-        # Where a tape watches, this takes gradients, for which TensorFlow imports the bodies of loops once more.
-        with gradient_errors(self.graph):
-            return call_flat(function, [*handles, *inputs])
+        try:
+            if not may_be_differentiated:
+                return call_flat(function, [*handles, *inputs])
+            # Where a tape watches, this takes gradients, for which TensorFlow imports the bodies of loops once more.
+            with gradient_errors(self.graph):
+                return call_flat(function, [*handles, *inputs])
+        except (RuntimeError, TypeError) as error:
+            if _is_elsewhere(handles):
+                raise _not_here(self.graph) from error
+            raise
 
     @property
     def variables(self) -> list[str]:
@@ -153,6 +158,22 @@ class BoundSubgraph:
             return False
         texts = any(s.dtype == tf.string for s in self._specs)
         return not texts and all(xla_compiles(op) for op in self.graph.ops)
+
+
+def _is_elsewhere(handles: Sequence[tf.Tensor]) -> bool:
+    """Tells whether state belongs to another graph than calls do now, or to none while they do to one."""
+    with tf.init_scope():
+        here = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    resources = [handle for handle in handles if handle.dtype == tf.resource]
+    return any((handle.graph if tf.is_symbolic_tensor(handle) else None) is not here for handle in resources)
+
+
+def _not_here(graph: Subgraph) -> UnsupportedError:
+    return UnsupportedError(
+        f"Cannot run {graph.purpose} here: its variables and tables belong to another graph, or to eager mode",
+        expected="a module that was loaded where it is called: in the same tf.Graph, or outside of any",
+        fix="Call hubkeras.load again inside `with graph.as_default():`, or outside",
+    )
 
 
 def _seeded(graph: Subgraph) -> tuple[Subgraph, bool]:
@@ -340,7 +361,9 @@ class VariantFunctions:
         assets = {n: self.state.asset(self.graph.assets[n]) for n in names if n in self.graph.assets}
         known = {table: handle} | {name: asset.asset_path for name, asset in assets.items()}
         state = [known[name] if name in known else self.handle(name) for name in names]
-        build(bound.graph, state, [])(*state)
+        filled = build(bound.graph, state, [])(*state)
+        if not tf.executing_eagerly():
+            run_with_tables(*(tensor.op for tensor in filled))
         return list(assets.values())
 
     def _initialized_by(self, op: str) -> str:

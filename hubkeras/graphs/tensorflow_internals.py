@@ -126,9 +126,10 @@ def make_variable(value: tf.Tensor, name: str, trainable: bool) -> tf.Variable:
     """Makes a variable.
 
     For each new name TensorFlow makes a new kernel, which takes longer than all the rest. So a variable that belongs to
-    no strategy is made under the name of all and gets its own afterwards.
+    no strategy is made under the name of all and gets its own afterwards. In a graph it is known by the name it is made
+    under.
     """
-    if tf.distribute.has_strategy():
+    if tf.distribute.has_strategy() or not tf.executing_eagerly():
         return tf.Variable(value, trainable=trainable, name=name)
     variable: Any = tf.Variable(value, trainable=trainable, name="variable")
     variable._handle_name = f"{name}:0"
