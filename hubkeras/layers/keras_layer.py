@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from hubkeras.layers.callables import LayerCallable
 
+_log = logging.getLogger("hubkeras")
 _KERAS = f"{Path(keras.__file__).parent}{os.sep}"
 
 
@@ -134,6 +136,12 @@ class KerasLayer(TrackingLayer):
             handle.trainable = trainable
         self.share_weights(binding.variables, binding.spec.optimized)
         self.built = True
+        if trainable and declaration is None and not binding.spec.optimized and binding.spec.format != "callable":
+            _log.warning(
+                "KerasLayer(%r, trainable=True) trains nothing: the module marks no variable trainable that %s reaches",
+                handle if isinstance(handle, str) else binding.spec.source,
+                f"signature {binding.spec.signature!r}" if binding.spec.signature else "its call",
+            )
         self._follow_binding()
 
     def _follow_binding(self) -> None:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from parity import GOLDEN
 
 import hubkeras
 from layers.nets import W, X, Y, write_net
@@ -195,3 +196,15 @@ def test_several_outputs_train_together(path):
     expected = np.mean((hidden - hidden.mean(0) - Y) ** 2) + np.mean((hidden - Y) ** 2) + 0.5 * np.sum(W**2)
     assert loss == pytest.approx(expected, rel=1e-5)
     assert value(layer, "count") == 1
+
+
+def test_nothing_to_train(caplog):
+    """`trainable=True` where the module marks nothing trainable is worth a word; not for a plain function."""
+    hubkeras.KerasLayer(GOLDEN / "modules" / "tables_v1")
+    hubkeras.KerasLayer(lambda x: x, trainable=True)
+    hubkeras.KerasLayer(GOLDEN / "modules" / "batch_renorm", trainable=True)
+    assert not caplog.records
+    hubkeras.KerasLayer(GOLDEN / "modules" / "tables_v1", trainable=True)
+    (record,) = caplog.records
+    assert record.name == "hubkeras"
+    assert "trains nothing" in record.getMessage()

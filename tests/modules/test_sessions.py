@@ -61,7 +61,7 @@ def test_a_module_of_elsewhere():
     """What was loaded in eager mode works there, what was loaded in a graph in that graph."""
     eager = hubkeras.load(MODULES / "batch_renorm")
     with tf.Graph().as_default():
-        with pytest.raises(UnsupportedError, match=r"load again inside"):
+        with pytest.raises(UnsupportedError, match=r"in a graph|here"):
             eager(v1.placeholder(tf.float32, [None, 4]))
         other = hubkeras.load(MODULES / "batch_renorm")
     with pytest.raises(UnsupportedError, match="or outside"):
