@@ -14,11 +14,13 @@ from hubkeras.errors import FormatError, HubKerasError
 from hubkeras.graphs.gate import check_graph
 from hubkeras.graphs.lost_gradients import is_lost, refuse_lost_gradients
 from hubkeras.graphs.tensorflow_internals import comes_from_gradient
+from hubkeras.savedmodel.protos import MetaGraphDef
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from hubkeras.graphs.op_policy import OpPolicy
     from hubkeras.graphs.subgraph import Subgraph
 
 _CANNOT_DIFFERENTIATE = (
@@ -73,17 +75,69 @@ def import_with_contexts(graph: Subgraph, outside: Mapping[str, tf.Tensor]) -> d
     """
     inner = [name for name in graph.fetches if name not in outside]
     imported = _import(graph, outside, inner, "")
-    contexts = tf.compat.v1.MetaGraphDef()
+    contexts = MetaGraphDef()
+    contexts.graph_def.versions.CopyFrom(graph.graph_def.versions)
     present = {*graph.nodes, *(Ref.parse(name).node for name in outside)}
     for collection, values in graph.contexts.surviving(present).items():
         contexts.collection_def[collection].bytes_list.value.extend(values)
-    with _import_errors(graph):
-        # It restores collections; that it imports a graph too does no harm, as this one is empty.
-        tf.compat.v1.train.import_meta_graph(contexts)
+    with _import_errors(graph.purpose):
+        _restore_collections(contexts, None)
     return {
         **{name: outside[name] for name in graph.fetches if name in outside},
         **dict(zip(inner, imported, strict=True)),
     }
+
+
+def import_whole_graph(
+    meta_graph: Any,
+    outside: Mapping[str, tf.Tensor],
+    scope: str,
+    *,
+    policy: OpPolicy,
+    purpose: str,
+    assets: Collection[str] = (),
+    lost: Collection[str] = (),
+) -> None:
+    """Puts a graph variant with all its nodes and collections into the graph that is being built, as TF1 did.
+
+    Args:
+        meta_graph: The `MetaGraphDef`.
+        outside: Tensors that take the place of some in it, by the names of these.
+        scope: A name scope that is not taken yet in the current one.
+        policy: What the gate lets it do.
+        purpose: What it is, for messages.
+        assets: Full names of its constants that hold the path of an asset, put there by the caller.
+        lost: Names of its nodes whose gradient was a Python function of another program.
+
+    Raises:
+        FormatError: It is malformed.
+        UnsafeModuleError: It holds ops that nobody allowed.
+    """
+    graph_def = meta_graph.graph_def
+    check_graph(graph_def, policy, purpose, assets=set(assets) - outside.keys())
+    collections = MetaGraphDef(meta_info_def=meta_graph.meta_info_def)
+    collections.graph_def.versions.CopyFrom(graph_def.versions)
+    for name, values in meta_graph.collection_def.items():
+        collections.collection_def[name].CopyFrom(values)
+    with _import_errors(purpose):
+        ops = _run_import(graph_def, outside, lost, scope, meta_graph.meta_info_def.stripped_op_list)
+        # The slash says that the scope is the one which was just made, and not a new one of this name.
+        _restore_collections(collections, f"{scope}/")
+    refuse_lost_gradients(ops)
+
+
+def _restore_collections(collections: Any, scope: str | None) -> None:
+    # It imports a graph too, which does no harm, as this one is empty. It must say of which version it is: an old graph
+    # makes the whole graph an old one, in which a placeholder of shape [] has any shape.
+    tf.compat.v1.train.import_meta_graph(collections, import_scope=scope)
+
+
+def _run_import(
+    graph_def: Any, given: Mapping[str, tf.Tensor], wanted: Collection[str], scope: str | None, producer_ops: Any = None
+) -> Any:
+    return tf.graph_util.import_graph_def(
+        graph_def, input_map=given, return_elements=[*wanted], name=scope, producer_op_list=producer_ops
+    )
 
 
 def _import(
@@ -94,22 +148,20 @@ def _import(
     graph_def = graph.graph_def
     check_graph(graph_def, graph.policy, graph.purpose, given=given.keys(), assets=graph.asset_arguments)
     lost = [n.name for n in graph_def.node if is_lost(n)]
-    with _import_errors(graph):
-        results: Any = tf.graph_util.import_graph_def(
-            graph_def, input_map=given, return_elements=[*wanted, *lost], name=scope
-        )
+    with _import_errors(graph.purpose):
+        results = _run_import(graph_def, given, [*wanted, *lost], scope)
     refuse_lost_gradients(results[len(wanted) :])
     return results[: len(wanted)]
 
 
 @contextmanager
-def _import_errors(graph: Subgraph) -> Iterator[None]:
+def _import_errors(purpose: str) -> Iterator[None]:
     try:
         yield
     except HubKerasError:
         raise
     except _CANNOT_IMPORT as error:
-        raise _named(error, f"Cannot import {graph.purpose}", "takes") from error
+        raise _named(error, f"Cannot import {purpose}", "takes") from error
 
 
 @contextmanager

@@ -96,6 +96,27 @@ def find_forbidden(
     return findings
 
 
+def find_forbidden_nodes(
+    nodes: Collection[Any], library: FunctionLibrary, policy: OpPolicy, assets: Collection[str] = ()
+) -> set[str]:
+    """Finds the nodes of a graph, without its functions, that are not allowed.
+
+    Args:
+        nodes: NodeDefs of the graph.
+        library: Its functions.
+        policy: What the user lets them do.
+        assets: Full names of the tensors that hold the path of an asset.
+
+    Returns:
+        Their names.
+    """
+    if not policy.safe_mode:
+        return set()
+    graph = Scope({node.name: node for node in nodes}, frozenset(assets), library.functions)
+    suspects = [n for n in nodes if n.op not in library.functions and _is_suspect(n.op, policy)]
+    return {node.name for node in suspects if objection(node, partial(_input_holds_asset, node, graph))}
+
+
 def _is_suspect(op: str, policy: OpPolicy) -> bool:
     if is_unconditional(op) or (op in policy.extra_ops and not op.startswith("_")):
         return False

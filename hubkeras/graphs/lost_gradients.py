@@ -31,11 +31,21 @@ def mark_lost_gradients(graph: Subgraph) -> Subgraph:
         graph: A subgraph that owns its nodes; they are changed.
     """
     for node in graph.all_nodes():
-        if "_gradient_op_type" in node.attr:
-            name = node.attr["_gradient_op_type"].s
-            if name.startswith(_NUMBERED) or not has_gradient(name.decode("utf-8", "replace")):
-                node.attr["_gradient_op_type"].s = _LOST.encode()
+        if _loses_gradient(node):
+            node.attr["_gradient_op_type"].s = _LOST.encode()
     return graph
+
+
+def find_lost_gradients(nodes: Iterable[Any]) -> list[str]:
+    """Returns the names of the nodes of a graph whose gradient is lost."""
+    return [node.name for node in nodes if _loses_gradient(node)]
+
+
+def _loses_gradient(node: Any) -> bool:
+    if "_gradient_op_type" not in node.attr:
+        return False
+    name = node.attr["_gradient_op_type"].s
+    return name.startswith(_NUMBERED) or not has_gradient(name.decode("utf-8", "replace"))
 
 
 def is_lost(node: Any) -> bool:

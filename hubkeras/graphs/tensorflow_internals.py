@@ -32,6 +32,7 @@ _PRIVATE_NAMES = (
     "eager.record.could_possibly_record",
     "eager.context.Context.has_function",
     "eager.context.Context.remove_function",
+    "feature_column.feature_column._DenseColumn",
     "framework.kernels.get_registered_kernels_for_op",
     "framework.op_def_registry.get",
     "framework.ops.gradient_registry",
@@ -49,7 +50,8 @@ PRIVATE_ATTRIBUTES = {
     "a variable": ("_handle_name", "_shared_name", "_unique_id"),
     "its handle": ("_handle_data",),
     "the graph of a function": ("_functions",),
-    "an operation": ("_gradient_function",),
+    "an operation": ("_gradient_function", "_set_attr", "_set_device"),
+    "a graph": ("_get_control_flow_context",),
 }
 """Attributes of objects that are set when these are made."""
 
@@ -206,6 +208,43 @@ def set_gradient(op: tf.Operation, gradient: Callable[..., list[Any]]) -> None:
     A name registered for a type of gradient would last as long as the process, and a SavedModel would ask for it.
     """
     op._gradient_function = gradient
+
+
+def dense_column_classes() -> tuple[type, type]:
+    """Returns the classes of feature columns that give dense tensors: for `input_layer`, and for `DenseFeatures`."""
+    return _private("feature_column.feature_column._DenseColumn"), tf.__internal__.feature_column.DenseColumn
+
+
+def makes_trainable(state_manager: Any) -> bool:
+    """Tells whether the layer that holds the state of feature columns is to be trained."""
+    return bool(getattr(state_manager, "_trainable", True))
+
+
+def set_attribute(op: tf.Operation, name: str, value: Any) -> None:
+    """Changes an attribute of an op that is in a graph already.
+
+    Args:
+        op: The op.
+        name: Name of the attribute.
+        value: An `AttrValue`.
+    """
+    op._set_attr(name, value)
+
+
+def set_device(op: tf.Operation, device: str) -> None:
+    """Changes the device of an op that is in a graph already."""
+    op._set_device(device)
+
+
+def control_flow_context(graph: tf.Graph) -> Any:
+    """Returns the loop or branch of v1 control flow that a graph is building, None outside of any."""
+    return graph._get_control_flow_context()
+
+
+def in_tpu_function(graph: tf.Graph) -> bool:
+    """Tells whether a graph is a function's that is replicated on a TPU: all its ops run, over state from outside."""
+    context = control_flow_context(graph)
+    return graph.building_function and type(context).__name__.endswith("TPUReplicateContext")
 
 
 def has_gradient(name: str) -> bool:
