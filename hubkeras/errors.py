@@ -124,6 +124,22 @@ class CheckpointError(HubKerasError, ValueError):
     """A checkpoint does not hold what the variables of a module need."""
 
 
+class GraphError(HubKerasError, RuntimeError):
+    """A module of `hubkeras.compat.v1` is used where there is no graph, or in another one than its own."""
+
+
+class ScopeError(GraphError):
+    """The scopes of a graph leave no place for the state of a module under the name asked for."""
+
+
+class PlacementError(HubKerasError, ValueError):
+    """Ops that must share a device cannot, since inputs say otherwise."""
+
+
+class ColumnError(HubKerasError, ValueError):
+    """A module does not fit the feature column that it was given to."""
+
+
 class ExportError(HubKerasError, OSError, ValueError):
     """A module could not be written."""
 

@@ -41,8 +41,8 @@ class DescribedModule:
         return choose_signature(signature, names, f"module {self._description.label}")
 
     def get_tags(self) -> list[Tags]:
-        """Returns the tag set of every graph variant."""
-        return sorted(self._description.tag_sets, key=sorted)
+        """Returns the tag set of every graph variant: a subset before its supersets, else in the order of the file."""
+        return sorted(self._description.tag_sets)
 
     def get_signature_names(self, tags: Iterable[str] | None = None) -> list[str]:
         """Returns the names of the signatures of a graph variant.

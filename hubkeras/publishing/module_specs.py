@@ -76,7 +76,9 @@ def create_module_spec(
         meta_graph = saved_model.meta_graphs.add()
         meta_graph.CopyFrom(_build(module_fn, tags, args, tuple(drop_collections or ())))
         assets.collect(meta_graph)
-    return ModuleSpec(describe_saved_model(saved_model, assets.by_name))
+    # `hubkeras.compat.v1.Module` within the function leaves it to this op to initialize the variables.
+    policy = OpPolicy.of(safe_mode=True, allow_ops=["RestoreV2"])
+    return ModuleSpec(describe_saved_model(saved_model, assets.by_name), policy)
 
 
 def load_module_spec(

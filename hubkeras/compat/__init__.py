@@ -1,0 +1,1 @@
+"""Old interfaces over hubkeras, for programs that move to it step by step."""
