@@ -2,16 +2,17 @@
 
 Run by hand, with tensorflow_hub 0.16.1 and tf_keras installed:
 
-    python benchmarks/calls.py [MODULE] [--loops MODULE] [--rounds 100]
+    python benchmarks/calls.py [MODULE] [--loops MODULE] [--rounds 1000]
 
-What is compared takes turns in one process, a few calls each, so that a busy machine slows all of them. Printed are the
-shortest times and their ratios. Inputs have two rows; unknown dimensions are 3.
+What is compared takes turns in one process, so that a busy machine slows all of it. Printed are times and their ratios.
+Inputs have two rows; unknown dimensions are 3.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import sys
 import tempfile
 import time
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent
 LOOPS = ROOT / "tests/golden/modules/nested_loops"
-CALLS_PER_TURN = 20
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("module", nargs="?", help="one with a signature 'default' of one input; a dense layer if none")
     parser.add_argument("--loops", default=LOOPS, help="one with v1 control flow, as ELMo has")
-    parser.add_argument("--rounds", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=1000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         path = arguments.module or write_dense(Path(directory) / "dense")
@@ -66,7 +66,7 @@ def measure_small(path: str | Path, rounds: int) -> None:
     theirs, module, layer = tensorflow_hub.load(str(path)), hubkeras.load(path), hubkeras.KerasLayer(path)
     ((name, info),) = module.get_input_info_dict("default").items()
     x, dense, rows = example(info), keras.layers.Dense(3), tf.ones([2, 3])
-    seconds = shortest(
+    seconds = measure(
         {
             "theirs": lambda: theirs.signatures["default"](**{name: x}),
             "signature": lambda: module.signatures["default"](**{name: x}),
@@ -86,7 +86,7 @@ def measure_loops(path: str | Path, rounds: int) -> None:
     theirs, module = tensorflow_hub.load(str(path)).signatures["default"], hubkeras.load(path).signatures["default"]
     inputs = {name: example(info) for name, info in hubkeras.load(path).get_input_info_dict("default").items()}
     traced_theirs, traced = (tf.function(f, autograph=False) for f in (lambda x: theirs(**x), lambda x: module(**x)))
-    seconds = shortest(
+    seconds = measure(
         {
             "theirs": lambda: theirs(**inputs),
             "signature": lambda: module(**inputs),
@@ -105,17 +105,16 @@ def example(info: Any) -> tf.Tensor:
     return tf.fill(sizes, "the cat is on the mat") if info.dtype == tf.string else tf.ones(sizes, info.dtype)
 
 
-def shortest(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Returns the shortest time per call in seconds, by name."""
-    best = dict.fromkeys(calls, float("inf"))
+def measure(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Returns the first decile of the seconds that each call takes, by name: the least depends on luck."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             call()
             start = time.perf_counter()
-            for _ in range(CALLS_PER_TURN):
-                call()
-            best[name] = min(best[name], (time.perf_counter() - start) / CALLS_PER_TURN)
-    return best
+            call()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.quantiles(found, n=10)[0] for name, found in seconds.items()}
 
 
 def report(what: str, ours: float, theirs: float) -> None:
