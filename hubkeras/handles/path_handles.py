@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
-from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -18,6 +16,7 @@ from hubkeras.errors import ArchiveError, DownloadError, HandleError, MissingFil
 from hubkeras.handles.archive import GRAPH_FILES, SUFFIXES, extract
 from hubkeras.handles.archive_members import MARKER, FileDigest
 from hubkeras.handles.cache_entries import Entry
+from hubkeras.handles.filesystem_path import FilesystemPath
 from hubkeras.handles.handle import FORMS, FetchedModule, Handle, Source
 from hubkeras.handles.tfhub_to_kaggle import nearest
 
@@ -141,7 +140,7 @@ class FilesystemHandle(Handle):
 
     def exists(self) -> bool:
         """Asks the filesystem."""
-        return bool(_ask_filesystem(self.text, "exists"))
+        return FilesystemPath(self.text).exists()
 
     def directory_in_place(self) -> str | None:
         """Returns a directory, None for an archive."""
@@ -152,7 +151,7 @@ class FilesystemHandle(Handle):
             raise OfflineError(
                 f"{self.text} lies in a network, and HUBKERAS_OFFLINE is set", fix="Unset it, or use a local copy"
             )
-        if not _ask_filesystem(self.text, "exists"):
+        if not self.exists():
             raise MissingFileError(f"{self.text} does not exist", expected="the directory of a module")
         return self.text
 
@@ -166,9 +165,8 @@ class FilesystemArchive:
     def fetch(self, directory: Path, meter: Meter) -> FetchedModule:
         """Unpacks it while TensorFlow reads it."""
         try:
-            with _read_errors(self.path), gfile().GFile(self.path, "rb") as file:
-                size = gfile().stat(self.path).length
-                return _unpack(file, size, directory, meter)
+            with FilesystemPath(self.path).open() as file:
+                return _unpack(file, FilesystemPath(self.path).stat().st_size, directory, meter)
         except ArchiveError as error:
             raise ArchiveError(f"{self.path} cannot be used. {error.message}") from error
 
@@ -187,53 +185,24 @@ def _refuse_file_of_module(text: str) -> None:
 def find_in_remote_cache(root: str, names: Iterable[str]) -> str | None:
     """Looks for an entry in a cache directory on another filesystem."""
     for name in dict.fromkeys(names):
-        folder = f"{root}/{Entry.of(Path(), name).name}"
-        if any(_ask_filesystem(f"{folder}/{graph}", "exists") for graph in GRAPH_FILES):
-            return folder
+        folder = FilesystemPath(root) / Entry.of(Path(), name).name
+        if any((folder / graph).exists() for graph in GRAPH_FILES):
+            return str(folder)
     return None
 
 
 def digest_remote_files(folder: str) -> dict[str, FileDigest]:
     """Reads all files of a folder on another filesystem, as `completeness.digest_files` does on this machine."""
     found: dict[str, FileDigest] = {}
-    with _read_errors(folder):
-        for directory, _, names in gfile().walk(folder):
-            for name in names:
-                path = f"{directory.rstrip('/')}/{name}"
-                digest, size = hashlib.sha256(), 0
-                with gfile().GFile(path, "rb") as file:
-                    while piece := file.read(_PIECE):
-                        digest.update(piece)
-                        size += len(piece)
-                found[path.removeprefix(folder.rstrip("/") + "/")] = FileDigest(size, digest.hexdigest())
+    for path in FilesystemPath(folder).files():
+        digest, size = hashlib.sha256(), 0
+        with path.open() as file:
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+                size += len(piece)
+        found[str(path).removeprefix(folder.rstrip("/") + "/")] = FileDigest(size, digest.hexdigest())
     found.pop(MARKER, None)
     return found
-
-
-def gfile() -> Any:
-    """Imports TensorFlow's view of filesystems."""
-    return importlib.import_module("tensorflow").io.gfile
-
-
-def _ask_filesystem(path: str, question: str) -> Any:
-    with _read_errors(path):
-        return getattr(gfile(), question)(path)
-
-
-@contextmanager
-def _read_errors(path: str) -> Iterator[None]:
-    """Turns TensorFlow's errors about a path into those of hubkeras."""
-    errors = importlib.import_module("tensorflow").errors
-    try:
-        yield
-    except errors.UnimplementedError as error:
-        raise HandleError(
-            f"TensorFlow knows no filesystem for {path!r}",
-            expected=FORMS,
-            fix="Filesystems such as s3:// and hdfs:// need `import tensorflow_io` first",
-        ) from error
-    except errors.OpError as error:
-        raise DownloadError(f"Cannot read {path}", received=error.message) from error
 
 
 def _unpack(file: Any, size: int, directory: Path, meter: Meter) -> FetchedModule:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hubkeras.errors import LayerError
+from hubkeras.handles.filesystem_path import as_path, copy_tree
 from hubkeras.modules.export import write_graphs
 from hubkeras.savedmodel.reader import read_module
 
@@ -29,7 +30,7 @@ def embed(description: ModuleDescription, directory: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     try:
         if description.format == "tf2":
-            shutil.copytree(description.label, target, dirs_exist_ok=True)
+            copy_tree(as_path(description.label), target)
         else:
             write_graphs(description, target)
     except FileNotFoundError as error:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from hubkeras.functions.restoring import parts_of, slice_text
+from hubkeras.handles.filesystem_path import copy_file
 from hubkeras.modules.staging import new_directory
 from hubkeras.savedmodel.assets import find_asset
 from hubkeras.savedmodel.collection_defs import HUB_COLLECTIONS
@@ -27,7 +27,8 @@ def export_module(
 ) -> None:
     """Writes a module in TF1 Hub format.
 
-    Everything is written beside `path` first and moved there when it is complete.
+    Everything is written beside `path` first and moved there when it is complete; for another filesystem than this
+    machine's (`gs://bucket/path`) it is written here and copied there.
 
     Args:
         description: The module as it was read.
@@ -59,7 +60,7 @@ def write_graphs(description: ModuleDescription, directory: Path) -> None:
         for asset in variant.assets:
             place = directory / "assets" / asset.filename
             place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(find_asset(asset), place)
+            copy_file(find_asset(asset), place)
 
 
 def _saved_model(description: ModuleDescription) -> Any:

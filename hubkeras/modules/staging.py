@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from hubkeras.errors import ExportError, ExportExistsError
+from hubkeras.errors import ExportError, ExportExistsError, HubKerasError
+from hubkeras.handles.filesystem_path import FilesystemPath, as_path, copy_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from hubkeras.handles.filesystem_path import AnyPath
 
 
 @contextmanager
@@ -32,6 +35,11 @@ def new_directory(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
         ExportExistsError: There is something at `path`.
         ExportError: It could not be written. Nothing is left behind, as after any other error in the block.
     """
+    remote = as_path(os.fspath(path))
+    if isinstance(remote, FilesystemPath):
+        with _elsewhere(remote, what) as staging:
+            yield staging
+        return
     target = _absolute(path)
     if os.path.lexists(target) and (not target.is_dir() or target.is_symlink() or any(target.iterdir())):
         raise _exists(target, "a path that does not exist yet, or an empty directory")
@@ -81,12 +89,35 @@ def _absolute(path: str | os.PathLike[str]) -> Path:
     return Path(os.path.abspath(Path(text).expanduser()))  # noqa: PTH100 (a link to a directory stays one)
 
 
-def _exists(target: Path, expected: str) -> ExportError:
+def _exists(target: AnyPath, expected: str) -> ExportError:
     return ExportExistsError(
         f"Cannot export to {target}: something is there already",
         expected=expected,
         fix="Choose another path, or remove it first",
     )
+
+
+@contextmanager
+def _elsewhere(target: FilesystemPath, what: str) -> Iterator[Path]:
+    """Gives a directory of this machine, whose files are then copied to a filesystem that cannot rename a folder."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise _exists(target, "a path that does not exist yet, or an empty directory")
+    try:
+        with tempfile.TemporaryDirectory(prefix="hubkeras-") as work:
+            staging = Path(work)
+            yield staging
+            files = (path for path in staging.rglob("*") if path.is_file())
+            # The graphs come last: they tell a reader that the rest is there.
+            for file in sorted(files, key=lambda path: (path.parent == staging, path)):
+                place = target / file.relative_to(staging).as_posix()
+                place.parent.mkdir()
+                copy_file(file, place)
+    except BaseException as error:
+        with suppress(HubKerasError):  # a filesystem that is gone cannot be cleaned up either
+            target.remove()
+        if isinstance(error, (OSError, tf.errors.OpError)) and not isinstance(error, ExportError):
+            raise ExportError(f"Cannot export {what} to {target}", received=str(error)) from error
+        raise
 
 
 @contextmanager

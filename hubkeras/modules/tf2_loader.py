@@ -15,9 +15,9 @@ from hubkeras.savedmodel.reader import read_module, read_saved_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from hubkeras.graphs.op_policy import OpPolicy
+    from hubkeras.handles.filesystem_path import AnyPath
     from hubkeras.savedmodel.description import ModuleDescription
 
 
@@ -61,7 +61,7 @@ def load_tf2(
 
 
 def _load_again(
-    path: Path, tags: list[str] | None, options: tf.saved_model.LoadOptions | None, policy: OpPolicy
+    path: AnyPath, tags: list[str] | None, options: tf.saved_model.LoadOptions | None, policy: OpPolicy
 ) -> LoadedObject:
     description = read_module(path)
     look_at(description, policy)
@@ -81,7 +81,7 @@ def _choose_tags(description: ModuleDescription, tags: Iterable[str] | None) -> 
     return sorted(wanted)
 
 
-def _check_unchanged(directory: Path, meta_graph: Any) -> None:
+def _check_unchanged(directory: AnyPath, meta_graph: Any) -> None:
     graphs = read_saved_model(directory).meta_graphs
     # Comparing messages would take a NaN in an attribute for a change.
     if len(graphs) != 1 or _bytes(graphs[0]) != _bytes(meta_graph):
@@ -108,7 +108,7 @@ def _check_losses(losses: Iterable[Any]) -> None:
             raise ValueError(f"a regularization loss that takes arguments: {functions}")
 
 
-def _named(error: Exception, directory: Path) -> HubKerasError:
+def _named(error: Exception, directory: AnyPath) -> HubKerasError:
     """Returns the error of this package for what TensorFlow raises while it reads a SavedModel."""
     what = f"Cannot load TF2 SavedModel {directory}"
     received = f"{type(error).__name__}: {error}"

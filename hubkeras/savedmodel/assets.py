@@ -6,7 +6,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.errors import FormatError, MissingFileError
+from hubkeras.errors import DownloadError, FormatError, MissingFileError
 from hubkeras.savedmodel.collection_defs import SAVED_MODEL_ASSETS
 from hubkeras.savedmodel.description import ASSETS_DIRECTORY, AssetSpec
 from hubkeras.savedmodel.protos import AssetFileDef, parse
@@ -14,11 +14,12 @@ from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
+
+    from hubkeras.handles.filesystem_path import AnyPath
 
 
 def read_assets(
-    meta_graph: Any, module: Path | None, sources: Mapping[str, Path] = MappingProxyType({})
+    meta_graph: Any, module: AnyPath | None, sources: Mapping[str, AnyPath] = MappingProxyType({})
 ) -> tuple[AssetSpec, ...]:
     """Reads the assets of a MetaGraph and checks that each name leads to below `assets`.
 
@@ -53,7 +54,7 @@ def read_assets(
     return tuple(assets.values())
 
 
-def _asset_file_defs(meta_graph: Any, module: Path | None) -> Iterator[Any]:
+def _asset_file_defs(meta_graph: Any, module: AnyPath | None) -> Iterator[Any]:
     yield from meta_graph.asset_file_def
     if SAVED_MODEL_ASSETS not in meta_graph.collection_def:
         return
@@ -61,7 +62,7 @@ def _asset_file_defs(meta_graph: Any, module: Path | None) -> Iterator[Any]:
         yield parse(AssetFileDef, item.value, f"the collection {SAVED_MODEL_ASSETS} of {module}")
 
 
-def find_asset(asset: AssetSpec) -> Path:
+def find_asset(asset: AssetSpec) -> AnyPath:
     """Returns the path of an asset that something is about to read.
 
     Raises:
@@ -84,6 +85,8 @@ def _is_there(asset: AssetSpec) -> bool:
     try:
         stays = _is_relative(asset.filename) and asset.path.resolve().is_relative_to(root)
         exists = stays and asset.path.is_file()
+    except DownloadError:  # of another filesystem, which does not answer
+        raise
     except (OSError, RuntimeError) as error:  # a name that is too long, or links in a circle
         raise _asset_error(asset) from error
     if not stays:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
+
+    from hubkeras.handles.filesystem_path import AnyPath
 
 Shape = tuple[int | None, ...] | None
 """None is an unknown rank, a None entry an unknown dimension."""
@@ -101,13 +102,13 @@ class AssetSpec:
     """Name of the string constant that is to hold the path."""
     filename: str
     """Path relative to the module's `assets` folder."""
-    module: Path | None
+    module: AnyPath | None
     """The module's directory, absolute; None for a module that no directory holds yet."""
-    source: Path | None = None
+    source: AnyPath | None = None
     """Absolute path of the file of such a module."""
 
     @property
-    def path(self) -> Path:
+    def path(self) -> AnyPath:
         """Absolute path of the file; whether it is there `assets.find_asset` tells."""
         if self.module is not None:
             return self.module / ASSETS_DIRECTORY / self.filename
@@ -142,14 +143,14 @@ class GraphVariant:
 class ModuleDescription:
     """A module, read from a SavedModel directory or made in memory, and checked."""
 
-    path: Path | None
+    path: AnyPath | None
     """The directory, absolute; None for a module that was made in memory."""
     format: Format
     variants: tuple[GraphVariant, ...]
     """In the order of the file. Empty for the format "tf2"."""
     tag_sets: tuple[Tags, ...]
     """Of every MetaGraph, also for the format "tf2"."""
-    checkpoint: Path | None
+    checkpoint: AnyPath | None
     """Prefix of the checkpoint's files, None if no variable has its value from one."""
     object_graphs: tuple[Any, ...] = field(default=(), repr=False)
     """The `MetaGraphDef`s of the format "tf2", for the gate alone."""

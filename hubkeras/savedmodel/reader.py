@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import text_format
 
 from hubkeras.errors import CorruptFileError, FormatError, MissingFileError
+from hubkeras.handles.filesystem_path import as_path
 from hubkeras.savedmodel.assets import read_assets
 from hubkeras.savedmodel.checkpoint import Checkpoint, read_checkpoint
 from hubkeras.savedmodel.collection_defs import (
@@ -28,13 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from os import PathLike
 
+    from hubkeras.handles.filesystem_path import AnyPath
     from hubkeras.savedmodel.description import AssetSpec, Format, Tags
 
 MODULE_FILE = "tfhub_module.pb"
 SAVED_MODEL_FILE = "saved_model.pb"
 _TEXT_FILE = "saved_model.pbtxt"
 _CHUNKED_FILE = "saved_model.cpb"
-_CHECKPOINT_PREFIX = Path("variables", "variables")
+_VARIABLES = "variables"
 
 
 def read_module(path: str | PathLike[str], *, with_values: bool = True) -> ModuleDescription:
@@ -61,7 +64,7 @@ def read_module(path: str | PathLike[str], *, with_values: bool = True) -> Modul
         >>> [sorted(variant.tags) for variant in description.variants]  # doctest: +SKIP
         [[], ['train']]
     """
-    directory = Path(path).absolute()
+    directory = as_path(os.fspath(path))
     _check_directory(directory)
     is_hub = (directory / MODULE_FILE).exists()
     if is_hub:
@@ -81,7 +84,7 @@ def read_module(path: str | PathLike[str], *, with_values: bool = True) -> Modul
 
 
 def describe_saved_model(
-    saved_model: Any, asset_files: Mapping[str, Path] = MappingProxyType({}), checkpoint: Path | None = None
+    saved_model: Any, asset_files: Mapping[str, AnyPath] = MappingProxyType({}), checkpoint: AnyPath | None = None
 ) -> ModuleDescription:
     """Describes a module in TF1 Hub format that no directory holds yet.
 
@@ -119,13 +122,13 @@ def recipe(description: ModuleDescription) -> tuple[Callable[..., ModuleDescript
     return describe_saved_model, (saved_model, files, description.checkpoint)
 
 
-def _restored_prefix(variants: tuple[GraphVariant, ...], checkpoint: Checkpoint | None) -> Path | None:
+def _restored_prefix(variants: tuple[GraphVariant, ...], checkpoint: Checkpoint | None) -> AnyPath | None:
     restores = any(spec.in_checkpoint for variant in variants for spec in variant.variables.values())
     return checkpoint.prefix if checkpoint and restores else None
 
 
 @contextmanager
-def _naming(directory: Path) -> Iterator[None]:
+def _naming(directory: AnyPath) -> Iterator[None]:
     """Adds the directory to errors about a part of a graph."""
     try:
         yield
@@ -135,14 +138,14 @@ def _naming(directory: Path) -> Iterator[None]:
         raise type(error)(f"Cannot read the module {directory}: {error.message}") from error
 
 
-def _check_directory(directory: Path) -> None:
+def _check_directory(directory: AnyPath) -> None:
     if not directory.exists():
         raise MissingFileError(f"Cannot find the module's directory {directory}")
     if not directory.is_dir():
         raise FormatError(f"Cannot read a module from {directory}", expected="a directory", received="something else")
 
 
-def _check_module_file(path: Path) -> None:
+def _check_module_file(path: AnyPath) -> None:
     proto = parse(ModuleDef, _read_bytes(path), str(path))
     if proto.format != FORMAT_V3:
         raise FormatError(
@@ -156,7 +159,7 @@ def _check_module_file(path: Path) -> None:
         )
 
 
-def read_saved_model(directory: Path) -> Any:
+def read_saved_model(directory: AnyPath) -> Any:
     """Parses the file of a SavedModel: the binary one where there are two, as TensorFlow does.
 
     Raises:
@@ -182,14 +185,14 @@ def read_saved_model(directory: Path) -> Any:
     return _parse_text(path) if path == text else parse(SavedModel, _read_bytes(path), str(path))
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_bytes(path: AnyPath) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise CorruptFileError(f"Cannot read {path}", expected="a file", received=str(error)) from error
 
 
-def _parse_text(path: Path) -> Any:
+def _parse_text(path: AnyPath) -> Any:
     try:
         return text_format.Parse(_read_bytes(path).decode(), SavedModel())
     except (text_format.ParseError, UnicodeDecodeError, RecursionError) as error:
@@ -201,7 +204,7 @@ def _parse_text(path: Path) -> Any:
         ) from error
 
 
-def _listing(directory: Path) -> str:
+def _listing(directory: AnyPath) -> str:
     names = sorted(path.name for path in directory.iterdir())
     shown = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     return f"a directory with {shown}" if names else "an empty directory"
@@ -225,7 +228,7 @@ def _read_tag_sets(place: str, meta_graphs: Any) -> tuple[Tags, ...]:
     return tag_sets
 
 
-def _saved_model_format(directory: Path, meta_graphs: Any) -> Format:
+def _saved_model_format(directory: AnyPath, meta_graphs: Any) -> Format:
     if not any(graph.HasField("object_graph_def") for graph in meta_graphs):
         return "saved_model"
     if len(meta_graphs) > 1:
@@ -238,13 +241,17 @@ def _saved_model_format(directory: Path, meta_graphs: Any) -> Format:
     return "tf2"
 
 
-def _find_checkpoint(directory: Path) -> Checkpoint | None:
-    prefix = directory / _CHECKPOINT_PREFIX
-    return read_checkpoint(prefix) if prefix.with_suffix(".index").exists() else None
+def _find_checkpoint(directory: AnyPath) -> Checkpoint | None:
+    prefix = _checkpoint_prefix(directory)
+    return read_checkpoint(prefix) if prefix.with_name(f"{prefix.name}.index").exists() else None
+
+
+def _checkpoint_prefix(directory: AnyPath) -> AnyPath:
+    return directory / _VARIABLES / _VARIABLES
 
 
 def _describe_objects(
-    directory: Path, meta_graphs: Any, tag_sets: tuple[Tags, ...], checkpoint: Checkpoint | None
+    directory: AnyPath, meta_graphs: Any, tag_sets: tuple[Tags, ...], checkpoint: Checkpoint | None
 ) -> ModuleDescription:
     for meta_graph in meta_graphs:
         read_assets(meta_graph, directory)
@@ -258,7 +265,7 @@ def _read_variant(
     checkpoint: Checkpoint | None,
     with_values: bool,
     assets: tuple[AssetSpec, ...],
-    directory: Path | None,
+    directory: AnyPath | None,
 ) -> GraphVariant:
     graph = index_graph(meta_graph.graph_def)
     return GraphVariant(
@@ -268,7 +275,7 @@ def _read_variant(
             meta_graph,
             graph,
             checkpoint,
-            prefix=checkpoint.prefix if checkpoint else (directory or Path()) / _CHECKPOINT_PREFIX,
+            prefix=checkpoint.prefix if checkpoint else _checkpoint_prefix(directory or Path()),
             follow_saver=format_ == "saved_model",
             with_values=with_values,
         ),

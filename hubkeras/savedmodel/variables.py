@@ -24,8 +24,8 @@ from hubkeras.savedmodel.saver import read_saver_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
+    from hubkeras.handles.filesystem_path import AnyPath
     from hubkeras.savedmodel.checkpoint import Checkpoint, CheckpointEntry
     from hubkeras.savedmodel.description import Shape
     from hubkeras.savedmodel.graph_index import Graph
@@ -56,7 +56,7 @@ class _Storage:
     """Where the values of one graph's variables lie."""
 
     checkpoint: Checkpoint | None
-    prefix: Path
+    prefix: AnyPath
     saver_keys: Mapping[str, str] | None
     is_needed: bool = True
     """Whether variables must be in the checkpoint at all."""
@@ -79,7 +79,7 @@ def read_variables(
     graph: Graph,
     checkpoint: Checkpoint | None,
     *,
-    prefix: Path,
+    prefix: AnyPath,
     follow_saver: bool,
     with_values: bool = True,
 ) -> Mapping[str, VariableSpec]:

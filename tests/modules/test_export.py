@@ -132,14 +132,6 @@ def test_below_a_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
-def test_remote_paths_are_refused(tmp_path, monkeypatch):
-    """No directory named `gs:` appears."""
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ExportError, match="a path on this machine"):
-        hubkeras.load(MODULES / "quantised").export("gs://bucket/module")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_objects_of_tf2_are_refused(tmp_path):
     """TF1 Hub format holds no objects of TF2; the error says what to do instead."""
     with pytest.raises(UnsupportedError, match=r"tf\.saved_model\.save"):
