@@ -31,8 +31,9 @@ if TYPE_CHECKING:
     from hubkeras.layers.options import LayerOptions
     from hubkeras.savedmodel.description import ModuleDescription
 
-_live: weakref.WeakValueDictionary[str, Module | LoadedObject] = weakref.WeakValueDictionary()
-"""What layers of this process call, by the directory that it was read from."""
+_live: weakref.WeakValueDictionary[tuple[str, str], Module | LoadedObject] = weakref.WeakValueDictionary()
+"""What layers of this process call, by the directory that it was read from and what has its variables: one directory
+may have been loaded twice, and a copy must get the values of the layer that it is a copy of."""
 
 
 @dataclass
@@ -67,8 +68,8 @@ def declaration_of(arguments: Mapping[str, Any], spec: LayerSpec) -> Declaration
         None if the layer is made from its handle at once.
     """
     from_file = shared_objects() is not None
-    live = None if from_file else _live.get(spec.source)
-    has_no_handle = live is not None and (live.description.path is None or is_unpacked(live.description))
+    live = None if from_file else _live.get((spec.source, spec.state))
+    has_no_handle = live is not None and is_unpacked(live.description)
     if not from_file and not has_no_handle and _is_at_hand(arguments["handle"]):
         return None
     return Declaration(spec, from_file and arguments.get("embed", True), in_safe_mode() is False, live)
@@ -331,7 +332,7 @@ class ModuleBinding:
         if isinstance(function, ModuleCallable):
             self.state = function.module.state
         if isinstance(function.loaded, (Module, LoadedObject)):
-            _live[function.loaded.description.label] = function.loaded
+            _live[self.spec.source, self.spec.state] = function.loaded
 
 
 def _declare(spec: LayerSpec) -> _Variables:

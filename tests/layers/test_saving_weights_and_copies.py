@@ -176,6 +176,19 @@ def test_clone_after_the_directory_is_gone(tmp_path):
     np.testing.assert_array_equal(clone.layers[0](inputs), model.layers[0](inputs))
 
 
+def test_clones_of_two_loads_whose_directory_is_gone(tmp_path):
+    """Each gets the values of its own layer."""
+    shutil.copytree(MODULES / "losses_and_updates", tmp_path / "parts")
+    layers = [hubkeras.KerasLayer(tmp_path / "parts") for _ in range(2)]
+    for number, layer in enumerate(layers):
+        layer.set_weights([np.full_like(weight, number) for weight in layer.get_weights()])
+    shutil.rmtree(tmp_path / "parts")
+    for layer in layers:
+        clone = hubkeras.KerasLayer.from_config(layer.get_config())
+        for weight, copied in zip(layer.get_weights(), clone.get_weights(), strict=True):
+            np.testing.assert_array_equal(copied, weight)
+
+
 def test_copies(pair):
     """`copy.deepcopy` and pickles of models and layers are on their own, and compute the same."""
     model, _, inputs = pair
