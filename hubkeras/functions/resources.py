@@ -77,6 +77,7 @@ class Table(_NamedResource):
         made.op, made.device = _TABLES_V2.get(node.op, node.op), ""
         del made.input[:]
         drop_private_attributes(made.attr)
+        made.attr.pop("container", None)  # its name will tell it from all others
         self._node, self._purpose, self._policy, self._fill = made, purpose, policy, fill
 
     def _create_resource(self) -> tf.Tensor:

@@ -46,30 +46,42 @@ class State(tf.Module):
         """Makes one more variable."""
         self.by_name[spec.name] = make_variable(spec, value)
 
-    def table(self, name: str, make: Callable[[], Table]) -> tf.Tensor:
+    def table(self, key: str, name: str, make: Callable[[], Table]) -> tf.Tensor:
         """Returns the handle of a table, which is made and filled when it is first asked for.
+
+        Args:
+            key: What tells it from the others.
+            name: For messages.
+            make: Makes it.
 
         Raises:
             FormatError: What fills it asks for it.
         """
         with BUILDING:  # another thread waits, and finds the table; the same one has come round in a circle
-            if name in self._being_filled:
+            if key in self._being_filled:
                 raise FormatError(
                     f"Cannot fill table {name!r}",
                     expected="initializers that need only tables which are filled before",
                     received="one that needs the table itself",
                     fix="The module is damaged, or was made to do harm",
                 )
-            if name not in self.tables:
-                self._being_filled.add(name)
+            if key not in self.tables:
+                self._being_filled.add(key)
                 try:
                     with tf.init_scope():
                         table = make()
                         table._initialize()
+                except tf.errors.OpError as error:
+                    raise FormatError(
+                        f"Cannot fill table {name!r}",
+                        expected="a table that TensorFlow makes, and initializers that run",
+                        received=error.message,
+                        fix="The module is damaged, or was written by a broken exporter",
+                    ) from error
                 finally:
-                    self._being_filled.remove(name)
-                self.tables[name] = table  # only now: an empty table that stayed would answer the next call
-        return self.tables[name].resource_handle
+                    self._being_filled.remove(key)
+                self.tables[key] = table  # only now: an empty table that stayed would answer the next call
+        return self.tables[key].resource_handle
 
     def asset(self, spec: AssetSpec) -> tf.saved_model.Asset:
         """Returns an asset, for what fills a table.

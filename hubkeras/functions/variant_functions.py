@@ -17,7 +17,7 @@ from hubkeras.functions.tensor_info import flatten_all, input_infos, output_info
 from hubkeras.graphs import tensorflow_internals
 from hubkeras.graphs.cutting import VariantGraph
 from hubkeras.graphs.random_seeds import draw_from_seed, is_random, seed_attributes
-from hubkeras.graphs.state_nodes import VARIABLES
+from hubkeras.graphs.state_nodes import VARIABLES, is_static_table, resource_key
 from hubkeras.graphs.tensorflow_internals import BUILDING, call_flat, note_access, note_frozen_access, xla_compiles
 from hubkeras.savedmodel.refs import Ref
 
@@ -149,7 +149,7 @@ class BoundSubgraph:
     @property
     def variables(self) -> list[str]:
         """Names of the variables that it reaches."""
-        return [name for name in self.graph.state if name in self._variant.state.by_name]
+        return [self.graph.state[i] for i in self._variant.variables(self.graph)]
 
     @property
     def compiles(self) -> bool:
@@ -319,8 +319,12 @@ class VariantFunctions:
 
     def variables(self, graph: Subgraph) -> dict[int, tf.Variable]:
         """Returns the variables among a subgraph's state, by position."""
-        known = self.state.by_name
-        return {i: known[name] for i, name in enumerate(graph.state) if name in known}
+        found = ((i, self._variable(name)) for i, name in enumerate(graph.state))
+        return {i: variable for i, variable in found if variable is not None}
+
+    def _variable(self, name: str) -> tf.Variable | None:
+        # A table may have the name of a variable of another variant.
+        return self.state.by_name.get(name) if self.graph.nodes[name].op in VARIABLES else None
 
     def handles(self, graph: Subgraph) -> list[tf.Tensor]:
         """Returns a subgraph's state as it is passed to its function: handles, and paths of assets."""
@@ -328,7 +332,7 @@ class VariantFunctions:
 
     def handle(self, name: str) -> tf.Tensor:
         """Returns the state behind a node of a subgraph: a handle, or the path of an asset."""
-        variable = self.state.by_name.get(name)
+        variable = self._variable(name)
         if variable is not None:
             return replica(variable).handle
         if name in self.graph.assets:
@@ -342,9 +346,10 @@ class VariantFunctions:
                 fix="The module is damaged, or was written by a broken exporter",
             )
         purpose = f"table {name!r} of module {self.graph.module}"
-        shared = node.attr["shared_name"].s.decode("utf-8", "replace") if "shared_name" in node.attr else ""
+        # Another variant may fill a table of this name with other words; what a graph itself writes, all of them see.
+        parts = [*(resource_key(node) or [name]), *(sorted(self.tags) if is_static_table(node) else ())]
         return self.state.table(
-            shared or name, lambda: Table(node, purpose, self.policy, lambda handle: self._fill(name, handle))
+            "|".join(parts), name, lambda: Table(node, purpose, self.policy, lambda handle: self._fill(name, handle))
         )
 
     def _fill(self, table: str, handle: tf.Tensor) -> list[tf.saved_model.Asset]:

@@ -21,7 +21,7 @@ from hubkeras.graphs.random_seeds import can_draw_from_seed
 from hubkeras.graphs.row_gathers import gather_rows_from_variables
 from hubkeras.graphs.specialization import specialize_functions
 from hubkeras.graphs.state_arguments import take_state_out
-from hubkeras.graphs.state_nodes import is_state
+from hubkeras.graphs.state_nodes import ResourceKey, is_state, resource_key
 from hubkeras.graphs.subgraph import Subgraph
 from hubkeras.graphs.tensorflow_internals import op_def
 from hubkeras.savedmodel.pruning import PLACEHOLDERS, prune
@@ -162,16 +162,20 @@ class VariantGraph:
 
     @cached_property
     def _aliases(self) -> dict[str, str]:
-        first: dict[str, str] = {}
+        first: dict[ResourceKey, str] = {}
         aliases: dict[str, str] = {}
         for name, node in self.nodes.items():
-            shared = node.attr["shared_name"].s.decode("utf-8", "replace") if "shared_name" in node.attr else ""
-            if shared and is_state(node):
-                aliases[name] = first.setdefault(shared, self._variable_name(shared, name))
+            key = resource_key(node) if is_state(node) else None
+            if key is not None:
+                aliases[name] = first.setdefault(key, self._variable_of(key, name))
         return aliases
 
-    def _variable_name(self, shared: str, name: str) -> str:
-        return shared if shared in self.variant.variables and name not in self.variant.variables else name
+    def _variable_of(self, key: ResourceKey, name: str) -> str:
+        """Returns the variable that a node shares its state with, if that has a value of its own; else the node."""
+        variables = self.variant.variables
+        other = self.nodes.get(key.name)
+        shares = name not in variables and key.name in variables and other is not None
+        return key.name if shares and resource_key(other) == key else name
 
     @paused_collection()
     def cut(

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.savedmodel.graph_index import RESOURCE_VARIABLE_OPS, attribute
 from hubkeras.savedmodel.graph_index import VARIABLE_OPS as VARIABLES
 from hubkeras.savedmodel.protos import dtypes
+
+_STATIC_TABLES = frozenset({"HashTable", "HashTableV2"})
+_TABLES = _STATIC_TABLES | {
+    name + version
+    for name in ("MutableHashTable", "MutableHashTableOfTensors", "MutableDenseHashTable")
+    for version in ("", "V2")
+}
 
 
 def is_state(node: Any) -> bool:
@@ -30,4 +38,39 @@ def gives_reference(op: str) -> bool:
     return definition is not None and definition.output_arg[0].is_ref
 
 
-__all__ = ["VARIABLES", "gives_reference", "is_state"]
+def is_static_table(node: Any) -> bool:
+    """Tells whether a node is a table that nothing changes once it is filled."""
+    return node.op in _STATIC_TABLES
+
+
+class ResourceKey(NamedTuple):
+    """What TensorFlow finds a resource by: a table and a variable of one name are two things."""
+
+    kind: str
+    container: str
+    name: str
+
+
+def resource_key(node: Any) -> ResourceKey | None:
+    """Returns what the state of a node is found by, None if it is found by no other node.
+
+    Args:
+        node: A NodeDef of which `is_state` is true.
+    """
+    name = attribute(node, "shared_name").s or (node.name.encode() if _goes_by_its_name(node) else b"")
+    if not name:
+        return None
+    kind = "table" if node.op in _TABLES else node.op
+    return ResourceKey(kind, _text(attribute(node, "container").s), _text(name))
+
+
+def _goes_by_its_name(node: Any) -> bool:
+    """Tells whether a node without a `shared_name` shares its state under its own name."""
+    return node.op in VARIABLES - RESOURCE_VARIABLE_OPS or attribute(node, "use_node_name_sharing").b
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "replace")
+
+
+__all__ = ["VARIABLES", "ResourceKey", "gives_reference", "is_state", "is_static_table", "resource_key"]
