@@ -17,7 +17,7 @@ from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.gate import find_forbidden, refuse
 from hubkeras.graphs.op_packages import how_to_register
 from hubkeras.graphs.op_registry import op_def
-from hubkeras.graphs.structure import check_library
+from hubkeras.graphs.structure import check_constants, check_library
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -117,7 +117,7 @@ class _ObjectGraph:
         self.where = where
         self.objects = meta_graph.object_graph_def
         self.assets = meta_graph.asset_file_def
-        self.library = meta_graph.graph_def.library
+        self.nodes, self.library = meta_graph.graph_def.node, meta_graph.graph_def.library
         self.functions = {function.signature.name: function for function in self.library.function}
 
     def called_functions(self) -> dict[str, frozenset[str]]:
@@ -125,6 +125,7 @@ class _ObjectGraph:
         if not self.objects.nodes:
             self.refuse("no object")
         self._check_assets()
+        self._check_constants()
         for number, node in enumerate(self.objects.nodes):
             for reference in _references(node):
                 self._check_number(reference, f"object {number}")
@@ -165,6 +166,12 @@ class _ObjectGraph:
                 self.refuse(f"object {number}, the asset {node.asset.asset_file_def_index} of {len(self.assets)}")
             if node.registered_name:  # the class of that name makes something else of it
                 self.refuse(f"object {number}, an asset of the class {node.registered_name!r}")
+
+    def _check_constants(self) -> None:
+        """Checks what objects are constants of nodes, which nothing imports and TensorFlow turns into arrays."""
+        names = {n.constant.operation for n in self.objects.nodes if n.WhichOneof("kind") == "constant"}
+        if names:
+            check_constants((node for node in self.nodes if node.name in names), self.where)
 
     def _names(self) -> Iterator[str]:
         yield from self.objects.concrete_functions

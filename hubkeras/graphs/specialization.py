@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hubkeras.graphs.attribute_placeholders import fill_placeholders, values_for
 from hubkeras.graphs.call_bounds import DEEPEST_CALLS, MOST_NODES, too_large
 from hubkeras.graphs.function_library import CALLS, FunctionLibrary, direct_functions
+from hubkeras.savedmodel.graph_index import VARIABLE_OPS, attribute
 from hubkeras.savedmodel.protos import FunctionDef
 
 if TYPE_CHECKING:
@@ -88,6 +89,9 @@ class _Copies:
                     if function.name in self.library.functions:
                         function.name = self._copy(function.name, function.attr, depth)
                         function.attr.clear()
+            if node.op in VARIABLE_OPS or attribute(node, "use_node_name_sharing").b:
+                # Without a name of its own, every node of this name in the process would share its state.
+                node.attr["shared_name"].s = attribute(node, "shared_name").s or node.name.encode()
             for key in _NAMES_IN_PROCESS:
                 if key in node.attr and node.attr[key].s:
                     node.attr[key].s += self.suffix.encode()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from hubkeras.errors import FormatError
 from hubkeras.graphs.attribute_placeholders import has_placeholder
 from hubkeras.graphs.call_bounds import check_calls
+from hubkeras.graphs.call_signatures import misfit
 from hubkeras.graphs.function_library import FunctionLibrary, functions_in
-from hubkeras.graphs.loop_frames import FRAME_OPS, check_frames
+from hubkeras.graphs.loop_frames import ENTERS, FRAME_OPS, check_frames
 from hubkeras.graphs.op_forms import argument_size, find_output, op_form, output_ranges
 from hubkeras.savedmodel.protos import DataType, dtypes
 from hubkeras.savedmodel.refs import Ref
@@ -25,6 +26,8 @@ _MOST_DIMENSIONS = 254
 _MOST_ELEMENTS = 1 << 40
 _MOST_CONSTANT_BYTES = 1 << 30
 """Of all constants that are stored as one value for many elements; what is stored in full is as large as the file."""
+_LOOPS = ENTERS | {"While", "StatelessWhile"}
+_MOST_PARALLEL_ITERATIONS = 1 << 16
 _DATA_TYPES = frozenset(DataType.values())
 _ELEMENT_BYTES = {dtypes.DT_DOUBLE: 8, dtypes.DT_INT64: 8, dtypes.DT_UINT64: 8, dtypes.DT_COMPLEX64: 8}
 _ELEMENT_BYTES |= {dtypes.DT_COMPLEX128: 16, dtypes.DT_STRING: 24}
@@ -64,6 +67,21 @@ def check_library(proto: Any, where: str) -> FunctionLibrary:
         checker.check_function(function)
     check_calls((), library, where)
     return library
+
+
+def check_constants(nodes: Iterable[Any], where: str) -> None:
+    """Refuses constants that TensorFlow might not survive, such as one of a terabyte.
+
+    Args:
+        nodes: NodeDefs of constants.
+        where: Whose they are, for messages.
+
+    Raises:
+        FormatError: A constant is malformed, or too large.
+    """
+    checker = _Checker(where, {})
+    for node in nodes:
+        checker.check_attributes(node)
 
 
 class _Checker:
@@ -165,7 +183,8 @@ class _Checker:
         """Checks a node by itself, and returns how many outputs it has."""
         function = self.functions.get(node.op)
         if function is not None:
-            self._check_attributes(node)
+            self.check_attributes(node)
+            self._check_calls(node)
             return len(function.signature.output_arg)
         if node.op.startswith("_"):
             self.refuse(f"node {node.name!r} of op {node.op!r}, which TensorFlow makes for itself")
@@ -173,7 +192,10 @@ class _Checker:
         if form is None:
             self.refuse(f"node {node.name!r} of op {node.op!r}, which is not registered")
         if not form.is_simple:
-            self._check_attributes(node)
+            self.check_attributes(node)
+            self._check_calls(node)
+        if node.op in _LOOPS:
+            self._check_loop(node)
         if form.fixed is not None:
             return form.fixed[1]
         # TensorFlow makes a list as long as these numbers say before it looks at the inputs.
@@ -183,7 +205,20 @@ class _Checker:
             self.refuse(f"node {node.name!r}, {node.op}, that announces {inputs} inputs and {outputs} outputs")
         return outputs
 
-    def _check_attributes(self, node: Any) -> None:
+    def _check_calls(self, node: Any) -> None:
+        problem = misfit(node, self.functions)
+        if problem is not None:
+            self.refuse(f"node {node.name!r} with {problem}")
+
+    def _check_loop(self, node: Any) -> None:
+        """Checks how many turns of a loop are under way at once: the executor has a place for each from the start."""
+        if "parallel_iterations" in node.attr:
+            count = node.attr["parallel_iterations"].i
+            if not 1 <= count <= _MOST_PARALLEL_ITERATIONS:
+                self.refuse(f"node {node.name!r} with {count} parallel iterations")
+
+    def check_attributes(self, node: Any) -> None:
+        """Checks the dtypes, shapes, constants and functions among the attributes of a node."""
         for key, value in node.attr.items():
             kind = value.WhichOneof("value")
             if kind == "type":

@@ -69,7 +69,7 @@ def declaration_of(arguments: Mapping[str, Any], spec: LayerSpec) -> Declaration
     """
     from_file = shared_objects() is not None
     live = None if from_file else _live.get((spec.source, spec.state))
-    has_no_handle = live is not None and is_unpacked(live.description)
+    has_no_handle = live is not None and (live.description.path is None or is_unpacked(live.description))
     if not from_file and not has_no_handle and _is_at_hand(arguments["handle"]):
         return None
     return Declaration(spec, from_file and arguments.get("embed", True), in_safe_mode() is False, live)

@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import CorruptFileError, FormatError, MissingFileError
 from hubkeras.savedmodel.graph_index import dtype_name, shape_tuple
-from hubkeras.savedmodel.leveldb_table import DamagedTableError, read_table
-from hubkeras.savedmodel.protos import BundleEntryProto, BundleHeaderProto, parse
+from hubkeras.savedmodel.leveldb_table import DamagedTableError, read_table, read_varint
+from hubkeras.savedmodel.protos import DT_STRING, BundleEntryProto, BundleHeaderProto, dtypes, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
+
+    from hubkeras.handles.filesystem_path import AnyPath
 
 _HEADER = b""
+_MAX_VARINT_BYTES = 10
+_CHECKSUM_SIZE = 4
 _SLICE_MARK = b"\0"
 """What the key of a part of a partitioned tensor begins with; the whole has an entry of its own, without values."""
 
@@ -35,12 +38,12 @@ class CheckpointEntry:
 class Checkpoint:
     """What a checkpoint holds."""
 
-    prefix: Path
+    prefix: AnyPath
     """What the names of its files begin with."""
     tensors: Mapping[str, CheckpointEntry]
 
 
-def read_checkpoint(prefix: Path) -> Checkpoint:
+def read_checkpoint(prefix: AnyPath) -> Checkpoint:
     """Reads `<prefix>.index` and checks that the data files are as long as it says.
 
     Values are neither read nor compared with their checksums; TensorFlow does that when it restores them. It makes room
@@ -69,10 +72,13 @@ def read_checkpoint(prefix: Path) -> Checkpoint:
         proto = entries[name.encode()]
         if math.prod(tensor.shape) > (held if proto.slices else proto.size):
             raise _corrupt(path, f"the tensor {name!r}, of more elements than its values have bytes")
+    for key, proto in entries.items():
+        if proto.dtype == DT_STRING and not proto.slices:
+            _check_texts(_shard(prefix, proto.shard_id, shards), key, proto)
     return Checkpoint(prefix, tensors)
 
 
-def _read_entries(path: Path) -> tuple[int, Mapping[bytes, Any]]:
+def _read_entries(path: AnyPath) -> tuple[int, Mapping[bytes, Any]]:
     """Returns the number of data files, and the entries by key."""
     try:
         values = dict(read_table(path))
@@ -85,10 +91,12 @@ def _read_entries(path: Path) -> tuple[int, Mapping[bytes, Any]]:
     for key, entry in entries.items():
         if entry.offset < 0 or entry.size < 0 or not 0 <= entry.shard_id < shards:
             raise DamagedTableError(f"the entry {key!r}, whose values lie in none of {shards} data files")
+        if entry.dtype in (dtypes.DT_VARIANT, dtypes.DT_RESOURCE):  # no variable has such values
+            raise DamagedTableError(f"the entry {key!r} of dtype {dtype_name(entry.dtype)}")
     return shards, entries
 
 
-def _corrupt(path: Path, received: str) -> CorruptFileError:
+def _corrupt(path: AnyPath, received: str) -> CorruptFileError:
     return CorruptFileError(
         f"Cannot read {path}",
         expected="the index of a TensorFlow checkpoint",
@@ -104,14 +112,14 @@ def _tensor(proto: Any) -> CheckpointEntry:
     return CheckpointEntry(dtype_name(proto.dtype), tuple(size for size in shape if size is not None))
 
 
-def _check_shards(prefix: Path, count: int, entries: Iterable[Any]) -> int:
+def _check_shards(prefix: AnyPath, count: int, entries: Iterable[Any]) -> int:
     """Checks that the data files are there and long enough, and returns how many bytes they have together."""
     needed: dict[int, int] = {}
     for entry in entries:
         needed[entry.shard_id] = max(needed.get(entry.shard_id, 0), entry.offset + entry.size)
     held = 0
     for shard, size in sorted(needed.items()):
-        path = prefix.with_name(f"{prefix.name}.data-{shard:05d}-of-{count:05d}")
+        path = _shard(prefix, shard, count)
         if size and not path.is_file():
             raise MissingFileError(
                 f"Cannot find {path}, which holds values of the variables",
@@ -128,3 +136,30 @@ def _check_shards(prefix: Path, count: int, entries: Iterable[Any]) -> int:
             )
         held += actual
     return held
+
+
+def _shard(prefix: AnyPath, number: int, count: int) -> AnyPath:
+    return prefix.with_name(f"{prefix.name}.data-{number:05d}-of-{count:05d}")
+
+
+def _check_texts(path: AnyPath, key: bytes, entry: Any) -> None:
+    """Checks the lengths of texts, which stand before them: TensorFlow makes room for what they say, and ends there.
+
+    Raises:
+        CorruptFileError: The texts are longer or shorter than what the file holds of them.
+    """
+    count = math.prod(dim.size for dim in entry.shape.dim)
+    with path.open("rb") as file:
+        file.seek(entry.offset)
+        head = file.read(min(entry.size, count * _MAX_VARINT_BYTES))
+    position = length = 0
+    try:
+        for _ in range(count):
+            size, position = read_varint(head, position)
+            length += size
+    except DamagedTableError as error:
+        raise _corrupt(path, f"the texts of {key!r}, whose lengths do not stand there") from error
+    if count and position + _CHECKSUM_SIZE + length != entry.size:
+        raise _corrupt(
+            path, f"the texts of {key!r}, of {length} bytes where {entry.size} are stored with their lengths"
+        )

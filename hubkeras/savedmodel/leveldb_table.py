@@ -16,7 +16,8 @@ from hubkeras.savedmodel.snappy import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+    from hubkeras.handles.filesystem_path import AnyPath
 
 _FOOTER_SIZE = 48
 _MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
@@ -34,7 +35,7 @@ class DamagedTableError(CorruptFileError):
     """The table breaks its own format, or stands for more than anybody writes."""
 
 
-def read_table(path: Path) -> Iterator[tuple[bytes, bytes]]:
+def read_table(path: AnyPath) -> Iterator[tuple[bytes, bytes]]:
     """Reads all entries of a table.
 
     Args:
@@ -84,7 +85,15 @@ class _Budget:
             raise DamagedTableError(f"a table of more than {_MAX_ENTRIES} entries or {_MAX_BYTES} bytes once unpacked")
 
 
-def _varint(data: bytes, position: int) -> tuple[int, int]:
+def read_varint(data: bytes, position: int) -> tuple[int, int]:
+    """Reads a number of as many bytes as it needs.
+
+    Returns:
+        The number, and the position behind it.
+
+    Raises:
+        DamagedTableError: There is none.
+    """
     value = 0
     for count, byte in enumerate(data[position : position + _MAX_VARINT_BYTES]):
         value |= (byte & 0x7F) << (7 * count)
@@ -94,8 +103,8 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 
 def _block_handle(data: bytes, position: int) -> tuple[tuple[int, int], int]:
-    offset, position = _varint(data, position)
-    size, position = _varint(data, position)
+    offset, position = read_varint(data, position)
+    size, position = read_varint(data, position)
     return (offset, size), position
 
 
@@ -129,9 +138,9 @@ def _block_entries(block: bytes, budget: _Budget) -> Iterator[tuple[bytes, bytes
         raise DamagedTableError(f"a block with {restarts} restart points")
     key, position = b"", 0
     while position < end:
-        shared, position = _varint(block, position)
-        unshared, position = _varint(block, position)
-        length, position = _varint(block, position)
+        shared, position = read_varint(block, position)
+        unshared, position = read_varint(block, position)
+        length, position = read_varint(block, position)
         value_start = position + unshared
         if shared > len(key) or value_start + length > end:
             raise DamagedTableError(f"an entry that leaves its block at byte {position}")

@@ -197,3 +197,14 @@ def test_an_attribute_that_a_caller_fills_in(graph):
     graph.graph_def.library.function.append(function("f", inner, args=["m"]))
     with pytest.raises(FormatError, match="'print'"):
         check(graph)
+
+
+def test_a_constant_that_stands_for_a_terabyte(graph):
+    """TensorFlow makes an array of what an object names, though it never imports the node."""
+    large = const("large", 1.0)
+    large.attr["value"].tensor.tensor_shape.dim.add(size=1 << 38)
+    graph.graph_def.node.append(large)
+    check(graph)
+    graph.object_graph_def.nodes.add().constant.operation = "large"
+    with pytest.raises(FormatError, match="constants of more than"):
+        check(graph)

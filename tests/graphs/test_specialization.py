@@ -108,3 +108,19 @@ def test_settings_of_another_process_are_dropped():
     body = node("inner", "PartitionedCall", "x", f=func("say", stream=text("a")), **settings)
     graph = specialized(node("c", "PartitionedCall", f=func("outer")), functions=[say(), say("outer", body)])
     assert [list(n.attr) for f in graph.library.functions.values() for n in f.node_def if n.op != "PrintV2"] == [["f"]]
+
+
+def test_state_without_a_name_is_not_shared_with_the_process():
+    """All variables without a name are one to TensorFlow, and tables that go by the names of their nodes."""
+    nodes = [
+        node("v", "VarHandleOp", dtype=dtype("float32"), shape=AttrValue()),
+        node("t", "HashTableV2", use_node_name_sharing=AttrValue(b=True), key_dtype=dtype("string")),
+    ]
+    body = say("state", const("c", "x"), *nodes)
+    names = []
+    for _ in range(2):
+        graph = specialized(node("c", "PartitionedCall", f=func("state")), functions=[body])
+        (made,) = graph.library.functions.values()
+        names += [n.attr["shared_name"].s for n in made.node_def[1:]]
+    assert len(set(names)) == 4
+    assert all(names)

@@ -186,3 +186,31 @@ def test_a_dtype_of_an_unknown_number(value):
 
 def test_placeholders_are_nodes_like_others():
     check(placeholder("x"), node("y", "Identity", "x", T=FLOAT))
+
+
+def types(count):
+    return AttrValue(list=AttrValue.ListValue(type=[types_pb2.DT_FLOAT] * count))
+
+
+@pytest.mark.parametrize(
+    ("match", "caller"),
+    [
+        ("arguments of 'double'", node("c", "PartitionedCall", "a", "a", f=func("double"), Tin=types(2))),
+        ("results of 'double'", node("c", "If", "a", "a", then_branch=func("double"), Tin=types(1), Tout=types(2))),
+        ("0 results of 'nothing'", node("c", "While", "a", cond=func("nothing"), T=types(1))),
+        ("of 1 arguments called with 2", call("c", "a")),
+    ],
+)
+def test_functions_that_do_not_fit_who_calls_them(match, caller):
+    """TensorFlow finds out once they run, or when it differentiates them."""
+    if caller.op == "double":
+        caller.input.append("a")
+    nothing = function("nothing", args=["x"], of="float32")
+    refused(match, const("a", 1.0), caller, functions=[double(), nothing])
+
+
+@pytest.mark.parametrize("count", [-(1 << 40), 0, 1 << 31])
+@pytest.mark.parametrize("op", ["Enter", "While"])
+def test_turns_of_a_loop_at_once(op, count):
+    """The executor makes room for all of them, or divides by their number plus one."""
+    refused("parallel iterations", const("a", 1.0), node("n", op, "a", T=FLOAT, parallel_iterations=AttrValue(i=count)))

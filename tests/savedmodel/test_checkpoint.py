@@ -193,6 +193,8 @@ def test_keys_that_share_what_is_before_them(tmp_path):
         ([HEADER, (0, b"w", entry(1 << 40, size=0, slices=[TensorSliceProto()]))], "more elements than its values"),
         ([HEADER, (0, b"w", entry(None))], "unknown shape"),
         ([HEADER, (0, b"w", entry(4, dtype=4321))], "4321"),
+        ([HEADER, (0, b"w", entry(4, dtype=types_pb2.DT_VARIANT))], "the entry b'w' of dtype variant"),
+        ([HEADER, (0, b"w", entry(4, dtype=types_pb2.DT_RESOURCE))], "the entry b'w' of dtype resource"),
         ([HEADER, (0, b"\xff", entry(4))], "can't decode"),
         ([HEADER, (0, b"w", b"\x0a\xff")], "Cannot parse the entry b'w'"),
         ([(0, b"", b"\xff")], "Cannot parse the first entry"),
@@ -247,4 +249,17 @@ def test_blocks_that_lie_on_one_another(tmp_path):
     footer = varint(0) + varint(0) + varint(start) + varint(len(twice))
     (tmp_path / "v.index").write_bytes(data[:start] + twice + trailer + footer.ljust(40, b"\0") + data[-8:])
     with pytest.raises(CorruptFileError, match="overlaps the one before it"):
+        read_checkpoint(tmp_path / "v")
+
+
+@pytest.mark.parametrize("length", [0, 9, 1 << 40])
+def test_texts_of_other_lengths_than_are_stored(tmp_path, length):
+    """TensorFlow makes room for what the lengths say, and ends the process where it cannot."""
+    write_checkpoint(tmp_path / "v", {"texts": np.array(["ten bytes.", "two"], object)})
+    (path,) = tmp_path.glob("v.data-*")
+    assert read_checkpoint(tmp_path / "v").tensors["texts"] == CheckpointEntry("string", (2,))
+    data = path.read_bytes()
+    assert data[0] == 10
+    path.write_bytes(varint(length) + data[1:])
+    with pytest.raises(CorruptFileError, match="lengths"):
         read_checkpoint(tmp_path / "v")
