@@ -358,7 +358,7 @@ class VariantFunctions:
         Returns:
             The assets that they read.
         """
-        targets = [op for op in self.graph.variant.table_initializers if self._initialized_by(op) == table]
+        targets = [op for op in self.graph.table_initializers if self._initialized_by(op) == table]
         if not targets:
             return []
         bound = BoundSubgraph(self, f"the initializer of table {table!r}", [], targets=targets)
@@ -373,16 +373,18 @@ class VariantFunctions:
 
     def _initialized_by(self, op: str) -> str:
         """Returns the state node that a table initializer fills."""
-        nodes = self.graph.nodes
-        path = [op]
-        while path[-1] in nodes and nodes[path[-1]].input:
-            source = Ref.parse(nodes[path[-1]].input[0]).node
-            if source in path:
+        nodes, path = self.graph.nodes, [op]
+        source = Ref(op, 0)
+        while source.node in nodes and nodes[source.node].input:
+            node = nodes[source.node]
+            # What stands for the call of a function has as many inputs as it returns.
+            source = Ref.parse(node.input[(source.index or 0) if node.op == "IdentityN" else 0])
+            if source.node in path:
                 raise FormatError(
                     f"Cannot tell which table {op!r} of module {self.graph.module} fills",
                     expected="an initializer whose first input is a table",
-                    received=f"node {source!r}, which is an input of itself",
+                    received=f"node {source.node!r}, which is an input of itself",
                     fix="The module is damaged, or was made to do harm",
                 )
-            path.append(source)
+            path.append(source.node)
         return self.graph.state_of(path[-1])

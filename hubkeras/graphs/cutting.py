@@ -21,9 +21,12 @@ from hubkeras.graphs.random_seeds import can_draw_from_seed
 from hubkeras.graphs.row_gathers import gather_rows_from_variables
 from hubkeras.graphs.specialization import specialize_functions
 from hubkeras.graphs.state_arguments import take_state_out
+from hubkeras.graphs.state_in_functions import expose_state
 from hubkeras.graphs.state_nodes import ResourceKey, is_state, resource_key
 from hubkeras.graphs.subgraph import Subgraph
 from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.savedmodel.collection_defs import read_table_initializers
+from hubkeras.savedmodel.graph_index import Graph
 from hubkeras.savedmodel.pruning import PLACEHOLDERS, prune
 from hubkeras.savedmodel.refs import Ref
 
@@ -112,17 +115,27 @@ class VariantGraph:
     """
 
     def __init__(self, variant: GraphVariant, module: str, policy: OpPolicy) -> None:
-        self.variant, self.module, self.nodes = variant, module, variant.nodes
+        self.variant, self.module = variant, module
         self.assets = {Ref.parse(a.tensor).node: a for a in variant.assets}
         graph_def = variant.meta_graph.graph_def
-        self._whole = Subgraph(
-            self.nodes,
+        whole = Subgraph(
+            variant.nodes,
             FunctionLibrary.of(graph_def.library),
             ContextTree.of(variant.meta_graph),
             graph_def.versions,
+            purpose=f"module {module}",
             policy=policy,
             assets=self.assets.keys(),
         )
+        self._whole = expose_state(whole)
+        self.nodes = self._whole.nodes
+
+    @cached_property
+    def table_initializers(self) -> tuple[str, ...]:
+        """Names of the ops that fill tables."""
+        if self.nodes is self.variant.nodes:
+            return self.variant.table_initializers
+        return read_table_initializers(self.variant.meta_graph, Graph(self.nodes, ()), with_init_op=True)
 
     def runnable(self, ops: Iterable[str], feeds: Sequence[str]) -> list[str]:
         """Returns those of `ops` that need no placeholder besides the fed tensors."""

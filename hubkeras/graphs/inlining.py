@@ -20,16 +20,20 @@ from hubkeras.savedmodel.protos import NodeDef
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from hubkeras.graphs.function_library import FunctionLibrary
     from hubkeras.graphs.subgraph import Subgraph
 
 
-def inline_calls(graph: Subgraph) -> Subgraph:
+def inline_calls(graph: Subgraph, only: Collection[str] | None = None) -> Subgraph:
     """Replaces the calls of library functions by the functions' bodies.
 
     A call's node stays, under its name, as an `IdentityN` of what the body returns.
+
+    Args:
+        graph: The graph.
+        only: The functions whose calls are written out; None for all.
 
     Raises:
         FormatError: Functions call themselves, grow beyond bounds, or do not fit their calls.
@@ -47,7 +51,7 @@ def inline_calls(graph: Subgraph) -> Subgraph:
     while pending:
         node = pending.pop()
         name = library.called(node)
-        if name is None or name in kept:
+        if name is None or name in kept or (only is not None and name not in only):
             result.append(node)
             continue
         body = _Call(node, library, ordered).body()

@@ -31,6 +31,8 @@ HUB_COLLECTIONS = frozenset(
     }
 )
 """The collections that a module in TF1 Hub format may have."""
+_GROUPS = ("NoOp", "IdentityN")
+"""Ops that only wait for others; the second one stands for the call of a function that was written out."""
 _TABLE_INITIALIZER_PREFIXES = ("InitializeTable", "LookupTableImport")
 
 
@@ -168,5 +170,5 @@ def _grouped_initializers(graph: Graph, names: list[str]) -> Iterator[str]:
         seen.add(name)
         if is_table_initializer(node.op):
             yield name
-        elif node.op == "NoOp":
+        elif node.op in _GROUPS:
             pending.extend(Ref.parse(reference).node for reference in reversed(node.input))
