@@ -140,6 +140,7 @@ class VariantGraph:
     def runnable(self, ops: Iterable[str], feeds: Sequence[str]) -> list[str]:
         """Returns those of `ops` that need no placeholder besides the fed tensors."""
         fed = set(feeds)
+        # A placeholder with a default blocks nothing: what hangs on it runs unfed, too.
         unfed = [n for n, node in self.nodes.items() if node.op in PLACEHOLDERS - {"PlaceholderWithDefault"}]
         blocked = {name for name in unfed if f"{name}:0" not in fed}
         pending = list(blocked)

@@ -114,6 +114,7 @@ class _Call:
                 new.input.extend(self.control)
             fill_placeholders(new.attr, values)
             body.append(new)
+        # Whoever takes a result of the call finds its effects done, as after a call that has returned.
         effects = [f"^{self._within(n)}" for n in self.function.control_ret.values()]
         effects += [f"^{self._within(n.name)}" for n in self.function.node_def if _acts(n.op)]
         return [*body, self._returned([*self.control, *sorted(set(effects) - set(self.control))])]

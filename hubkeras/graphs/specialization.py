@@ -100,6 +100,7 @@ class _Copies:
         declared = [attr.name for attr in self.library.functions[node.op].signature.attr]
         given = {key: node.attr[key] for key in declared if key in node.attr}
         node.op = self._copy(node.op, given, depth)
+        # The copy declares no attributes any more, and TensorFlow refuses a call that gives some.
         for key in given:
             del node.attr[key]
 

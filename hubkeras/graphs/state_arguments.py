@@ -131,6 +131,7 @@ class _Rewriter:
                 dtype = node.attr["dtype"].type if "dtype" in node.attr else 0  # asking for it would write it
                 handles[f"{name}:0"] = _Handle(self.new_names[f"{name}:0"], dtype, "")
         found = bool(handles)
+        # A file need not list nodes behind their inputs, and loops cannot: so round and round until nothing is new.
         while found:
             found = False
             for name, node in self.nodes.items():
