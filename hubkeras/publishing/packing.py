@@ -42,12 +42,12 @@ def pack(directory: str | os.PathLike[str], archive: str | os.PathLike[str]) -> 
     It does not judge what the module's graphs would do. The protocol is described at
     https://www.tensorflow.org/hub/hosting.
     """
-    source, target = Path(directory).expanduser().absolute(), Path(archive).expanduser().absolute()
+    source = Path(directory).expanduser().absolute()
     read_module(source)
     members = list(_members(source, source))
-    if target.is_relative_to(source):
-        raise ExportError(f"Cannot pack {source} into itself", expected="another place", received=str(target))
-    with new_file(target, f"module {source}") as path, path.open("wb") as file:
+    if Path(archive).expanduser().absolute().is_relative_to(source):
+        raise ExportError(f"Cannot pack {source} into itself", expected="another place", received=str(archive))
+    with new_file(archive, f"module {source}") as path, path.open("wb") as file:
         _write(source, members, file)
 
 

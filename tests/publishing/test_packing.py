@@ -100,8 +100,12 @@ def test_what_readers_refuse(tmp_path, module):
     assert [path.name for path in tmp_path.iterdir()] == ["module"]
 
 
-def test_no_place_to_write(tmp_path):
-    """An archive that cannot be written is an error of hubkeras."""
+def test_no_place_to_write(tmp_path, monkeypatch):
+    """An archive that cannot be written, or not here, is an error of hubkeras."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ExportError, match="a path on this machine"):
+        hubkeras.pack(DEMO, "gs://bucket/a.tar.gz")
+    assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(ExportError, match="Cannot export to"):
         hubkeras.pack(DEMO, tmp_path / "file" / "a.tar.gz")
