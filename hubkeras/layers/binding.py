@@ -23,6 +23,7 @@ from hubkeras.modules.module import Module
 from hubkeras.modules.tf2_loader import load_tf2
 from hubkeras.modules.tf2_objects import LoadedObject
 from hubkeras.modules.variants import choose_variant
+from hubkeras.savedmodel.description import MADE_IN_MEMORY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -76,17 +77,20 @@ def declaration_of(arguments: Mapping[str, Any], spec: LayerSpec) -> Declaration
 
 
 def require_at_hand(handle: str) -> None:
-    """Refuses a handle that would have to be downloaded.
+    """Refuses a handle that would have to be downloaded, or that stands for a module which is gone.
 
     Raises:
         LayerError: Its module is not on this machine.
     """
     if not _is_at_hand(handle):
+        fix = f"Call hubkeras.resolve({handle!r}) first, or load with safe_mode=False"
+        if handle.startswith(MADE_IN_MEMORY):
+            fix = "Make the layer from its spec again; a file holds such a module where embed is True"
         raise LayerError(
             f"Cannot make a layer from {handle!r}: its module is not on this machine",
             expected="a local path, or a handle that is in the cache",
             received=f"handle={handle!r}",
-            fix=f"Call hubkeras.resolve({handle!r}) first, or load with safe_mode=False",
+            fix=fix,
         )
 
 

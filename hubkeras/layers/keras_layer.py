@@ -60,7 +60,7 @@ class KerasLayer(TrackingLayer):
     A model with this layer saves to one `.keras` file that holds the module too.
 
     Args:
-        handle: Anything that `hubkeras.resolve` takes; or a loaded module; or any callable.
+        handle: Anything that `hubkeras.resolve` takes; or a `ModuleSpec`, a loaded module, or any callable.
         trainable: Whether the layer is trainable; `layer.trainable` can be set later.
         arguments: Values for further inputs of the signature, or keyword arguments of the callable.
         tags: The graph variant for inference; None for the default one.

@@ -23,6 +23,9 @@ Shape = tuple[int | None, ...] | None
 ASSETS_DIRECTORY = "assets"
 """Where a module keeps the files that its graphs read."""
 
+MADE_IN_MEMORY = "<made in memory"
+"""What the label of a module begins with that no directory holds."""
+
 Tags = frozenset[str]
 Kind = Literal["dense", "sparse", "ragged", "composite"]
 Format = Literal["tf1_hub", "saved_model", "tf2"]
@@ -160,7 +163,7 @@ class ModuleDescription:
     @property
     def label(self) -> str:
         """What messages and configs call the module: its directory, or something else that no other one bears."""
-        return str(self.path) if self.path is not None else f"<made in memory, {self.key[:8]}>"
+        return str(self.path) if self.path is not None else f"{MADE_IN_MEMORY}, {self.key[:8]}>"
 
     @property
     def variables(self) -> Mapping[str, VariableSpec]:

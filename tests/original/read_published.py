@@ -34,7 +34,17 @@ TOLERANCE = {"rtol": 2e-3, "atol": 2e-5}
 
 
 class Quick(Variant):
-    """A variant that is recorded in part."""
+    """A variant that is recorded in part; of what is not random, a call is made once and not twice."""
+
+    def __init__(self, name, path, entry, store):
+        super().__init__(RECIPES[name], str(path), entry["tags"], store)
+        self._is_random, self._known = entry["stochastic"], {}
+
+    def run(self, signature, inputs):
+        key = signature, id(inputs)
+        if self._is_random or key not in self._known:
+            self._known[key] = super().run(signature, inputs)
+        return self._known[key]
 
     def errors(self):
         return []
@@ -49,10 +59,10 @@ class Quick(Variant):
 LEFT_OUT = ("errors", "image", "static_shapes")
 
 
-def record(name, path, tag_sets):
+def record(name, path, wanted):
     """What the original makes of a module, as JSON, with the arrays."""
     store = Store()
-    entries = [Quick(RECIPES[name], str(path), tags, store).record() for tags in tag_sets]
+    entries = [Quick(name, path, entry, store).record() for entry in wanted]
     return json.loads(json.dumps(entries)), store.arrays
 
 
@@ -96,6 +106,6 @@ if __name__ == "__main__":
     for path in sorted(Path(sys.argv[1]).iterdir()):
         with np.load(GOLDEN / "golden" / f"{path.name}.npz") as golden:
             wanted = json.loads((GOLDEN / "golden" / f"{path.name}.json").read_text())["tag_sets"]
-            entries, arrays = record(path.name, path, [entry["tags"] for entry in wanted])
+            entries, arrays = record(path.name, path, wanted)
             found[path.name] = list(differences(entries, wanted, "", arrays, golden))
     sys.stdout.write("RESULT " + json.dumps(found) + "\n")

@@ -1,12 +1,14 @@
 """`KerasLayer` over a spec: fresh values, training, saving, copies."""
 
 import copy
+import gc
 
 import keras
 import numpy as np
 import pytest
 
 import hubkeras
+from hubkeras.errors import LayerError
 from publishing.module_fns import CASES, make_spec
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, of its variables
@@ -53,6 +55,15 @@ def test_saving_and_copies(model, tmp_path):
         assert not {id(w) for w in other.weights} & {id(w) for w in model.weights}
     model.layers[0].resolved_object.export(tmp_path / "module")
     np.testing.assert_array_equal(hubkeras.load(tmp_path / "module")(X), model.layers[0](X))
+
+
+def test_a_config_outlives_its_module(tmp_path):
+    """A config alone cannot bring the module back, and says so."""
+    config = hubkeras.KerasLayer(make_spec(hubkeras, "trained", tmp_path / "files"), embed=False).get_config()
+    gc.collect()
+    layer = hubkeras.KerasLayer.from_config(config)
+    with pytest.raises(LayerError, match="from its spec again"):
+        layer(X)
 
 
 def test_tags(tmp_path):
