@@ -31,7 +31,6 @@ class State(tf.Module):
     def __init__(self, specs: Mapping[str, VariableSpec], values: Mapping[str, tf.Tensor]) -> None:
         super().__init__(name="state")
         with tf.init_scope():
-            self.is_eager = tf.executing_eagerly()
             self.by_name = {name: make_variable(spec, values.get(name)) for name, spec in specs.items()}
             self.tables: dict[str, Table] = {}
             self.assets: dict[str, tf.saved_model.Asset] = {}

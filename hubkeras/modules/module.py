@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.errors import InputError, UnsupportedError
+from hubkeras.errors import InputError
 from hubkeras.functions.restoring import parts_of
 from hubkeras.functions.smart_cond import smart_cond
 from hubkeras.functions.tracebacks import SHORTENED, hide_inner_frames
@@ -132,7 +132,6 @@ class Module(DescribedModule, SavedAsObject):
         Returns:
             The outputs by name.
         """
-        _check_place(self._state, self._description.label)
         variant = self.variant(training)
         values = normalize(inputs, variant.inputs(signature), signature)
         return variant.function(signature, outputs, update=training)(values, watch, draw_seed=draw_seed)
@@ -260,17 +259,6 @@ class Module(DescribedModule, SavedAsObject):
             ExportError: It could not be written; nothing is left behind.
         """
         export_module(self._description, self._state.by_name, path)
-
-
-def _check_place(state: State, label: str) -> None:
-    """Refuses a call in a plain graph by a module whose state is outside of it."""
-    if state.is_eager and not (tf.executing_eagerly() or tf.inside_function()):
-        raise UnsupportedError(
-            f"Cannot call module {label} in a graph that is built for a session or by a module_fn",
-            expected="a call under eager execution, or in a tf.function",
-            received="a call while a tf.Graph is the default graph",
-            fix="Use hubkeras.compat.v1.Module in there",
-        )
 
 
 def _read_again(

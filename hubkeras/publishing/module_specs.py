@@ -76,7 +76,7 @@ def create_module_spec(
         meta_graph = saved_model.meta_graphs.add()
         meta_graph.CopyFrom(_build(module_fn, tags, args, tuple(drop_collections or ())))
         assets.collect(meta_graph)
-    # `hubkeras.compat.v1.Module` within the function leaves it to this op to initialize the variables.
+    # `init_from_checkpoint`, and so `hubkeras.compat.v1.Module` within the function, starts variables with this op.
     policy = OpPolicy.of(safe_mode=True, allow_ops=["RestoreV2"])
     return ModuleSpec(describe_saved_model(saved_model, assets.by_name), policy)
 

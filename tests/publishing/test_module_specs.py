@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import shutil
 
 import numpy as np
 import pytest
@@ -108,6 +109,24 @@ def test_a_seed_of_the_publisher_stays():
         found.append(hubkeras.load(spec)(as_dict=True))
     np.testing.assert_array_equal(found[0]["w"], found[1]["w"])
     np.testing.assert_array_equal(found[0]["double"], 2 * found[0]["w"])
+
+
+def test_values_of_a_checkpoint(trained, tmp_path):
+    """`init_from_checkpoint`, by which the original puts a module into another one, gives initial values."""
+    trained.export(tmp_path / "inner")
+    want = whole(hubkeras.load(tmp_path / "inner").variable_map["net/w"])
+
+    def module_fn():
+        part = v1.fixed_size_partitioner(3)
+        w = v1.get_variable("outer/w", [3, 4], partitioner=part)
+        v1.train.init_from_checkpoint(str(tmp_path / "inner" / "variables" / "variables"), {"net/w": list(w)})
+        hubkeras.add_signature(outputs=tf.convert_to_tensor(w))
+
+    spec = spec_of(module_fn)
+    np.testing.assert_array_equal(hubkeras.load(spec)(), want)
+    spec.export(tmp_path / "outer")
+    shutil.rmtree(tmp_path / "inner")
+    np.testing.assert_array_equal(hubkeras.load(tmp_path / "outer")(), want)
 
 
 # --- export --------------------------------------------------------------------------------------------------------
@@ -328,7 +347,7 @@ def test_a_loaded_module_in_a_module_fn(linear):
         x = v1.placeholder(tf.float32, [None, 3])
         hubkeras.add_signature(inputs=x, outputs=loaded(x))
 
-    with pytest.raises(UnsupportedError, match=r"hubkeras\.compat\.v1\.Module"):
+    with pytest.raises(UnsupportedError, match="loaded where it is called"):
         spec_of(module_fn)
 
 
