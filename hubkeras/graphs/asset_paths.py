@@ -98,8 +98,8 @@ def asset_arguments(
         For each function the names of such arguments.
     """
     functions = library.functions
-    # All arguments at first, of which calls take away: begun with none, two functions that call each other would never
-    # be found to hand a path on.
+    # All arguments at first, and every call takes away what it does not give a path: a caller may itself turn out later
+    # to have none, so this goes round until nothing changes.
     known = {name: frozenset(a.name for a in f.signature.input_arg) for name, f in functions.items()}
     for name, arguments in roots.items():
         if name in known:

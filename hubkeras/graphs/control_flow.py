@@ -108,7 +108,7 @@ class ContextTree:
                 found |= {Ref.parse(name).node for name in getattr(context, "loop_exit_names", ())}
         return found
 
-    def members(self) -> set[str]:
+    def inner_nodes(self) -> set[str]:
         """Returns the names of the nodes that are in any context."""
         return {Ref.parse(value).node for context, _ in self.walk() for value in _inner_values(context)}
 

@@ -59,7 +59,7 @@ def draw_from_seed(graph: Subgraph) -> tuple[Subgraph, bool]:
     Raises:
         FormatError: The loops around one do not hang together.
     """
-    inside = graph.contexts.members()
+    inside = graph.contexts.inner_nodes()
     drawing = [n for n in graph.nodes.values() if n.op in _STATELESS]
     chosen = dict.fromkeys(n.name for n in drawing if n.name in inside or not _has_seed(n))
     if not chosen:

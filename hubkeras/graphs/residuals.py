@@ -57,7 +57,7 @@ def find_residuals(forward: Subgraph, backward: Subgraph, variables: Mapping[int
         backward: What is to be differentiated.
         variables: The state of `backward` that is a variable, by position.
     """
-    inside = backward.contexts.members()
+    inside = backward.contexts.inner_nodes()
     outside = [n for n in backward.nodes.values() if n.name not in inside and n.name in forward.nodes]
     kept = {n.name: n for n in outside if (not repeats(n.op) or _looks_up(n.op)) and _can_be_kept(n.op)}
     gathers = [n for n in outside if n.op in _GATHERS]
