@@ -33,6 +33,7 @@ from hubkeras.layers.output_shapes import (
     unknown_outputs,
 )
 from hubkeras.layers.symbolic_outputs import describe, placeholders, symbolic
+from hubkeras.layers.traced_outputs import trace_outputs
 from hubkeras.layers.tracking import TrackingLayer
 from hubkeras.layers.weight_files import load_values, store_values
 from hubkeras.modules.module import Module
@@ -261,7 +262,7 @@ class KerasLayer(TrackingLayer):
         if self._waits_for_module():
             return symbolic(self._binding.spec.returned)
         try:
-            return keras.Operation.compute_output_spec(self, inputs, training=training)
+            return trace_outputs(lambda values: self.call(values, training=training), inputs)
         except (TypeError, ValueError) as error:
             raise unknown_outputs(self.name, inputs, error) from error
 
