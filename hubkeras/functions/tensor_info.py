@@ -64,6 +64,11 @@ class ParsedTensorInfo:
         """Whether it is composed of several tensors, as a SparseTensor or a RaggedTensor is."""
         return self._info.kind != "dense"
 
+    @property
+    def is_supported_type(self) -> bool:
+        """Whether modules take and return such values: tensors, SparseTensors and RaggedTensors."""
+        return issubclass(self.type_spec.value_type, (tf.Tensor, tf.SparseTensor, tf.RaggedTensor))
+
     @cached_property
     def type_spec(self) -> tf.TypeSpec:
         """The type specification of the values."""

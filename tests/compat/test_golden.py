@@ -1,5 +1,7 @@
 """`Module` gives what the original gave: outputs, gradients, and what training makes of variables."""
 
+from functools import partial
+
 import pytest
 import tensorflow as tf
 from parity import GRADIENT, INPUT_GRADIENT, TRAINED, variants
@@ -31,6 +33,33 @@ def test_outputs_and_their_gradients_are_the_originals(variant):
         variant.check_outputs(eager(outputs), call)
         for k, gradient in gradients.items():
             variant.record.check(eager(gradient), call["input_gradients"][k], INPUT_GRADIENT, k)
+
+
+@pytest.mark.parametrize("variant", variants("tf1_hub"), ids=lambda v: v.id)
+def test_wrong_calls_raise_what_the_original_raised(variant):
+    cases = {call["signature"]: call for call in variant.entry["calls"] if call["case"] == 0}
+    with tf.Graph().as_default():
+        module = hub.Module(variant.record.path, tags=variant.entry["tags"])
+        for error in variant.entry["errors"]:
+            signature, changed = error["signature"], error["how"]
+            good = variant.inputs(cases[signature]["inputs"], signature) if signature in cases else {}
+            call = partial(module, _spoilt(error["probe"], good, changed), signature=signature or "zoo_unknown")
+            if error["type"] is None:
+                call(as_dict=True)
+                continue
+            with pytest.raises({"TypeError": TypeError, "ValueError": ValueError}[error["type"]]):
+                call(as_dict=True)
+
+
+def _spoilt(probe, inputs, name):
+    """Inputs with one thing wrong, as `golden/making/record_hub.py` fed them."""
+    if probe == "extra_input":
+        return {**inputs, "zoo_extra": 1.0}
+    if probe == "missing_input":
+        return {k: v for k, v in inputs.items() if k != name}
+    if probe == "wrong_dtype":
+        return {**inputs, name: tf.constant([1.0, 2.0] if inputs[name].dtype == tf.string else [b"x", b"x"])}
+    return {**inputs, name: tf.expand_dims(inputs[name], 0)} if probe == "wrong_shape" else inputs
 
 
 @pytest.mark.parametrize(

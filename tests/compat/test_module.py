@@ -200,6 +200,38 @@ def test_the_gate_judges(tmp_path):
         hub.Module(tmp_path / "module", allow_ops=["ReadFile"])("no such file")
 
 
+def test_only_the_modules_own_file_is_read(tmp_path):
+    """Even where the path of an asset is an input, which whoever calls the module can choose."""
+    own = tmp_path / "own.txt"
+    own.write_text("text")
+
+    def module_fn(is_input):
+        path = tf.constant(str(own))
+        v1.add_to_collection(v1.GraphKeys.ASSET_FILEPATHS, path)
+        hub.add_signature(inputs={"path": path} if is_input else None, outputs=tf.io.read_file(path))
+
+    spec = hub.create_module_spec(module_fn, [(set(), {"is_input": False}), ({"fed"}, {"is_input": True})])
+    with tf.Graph().as_default(), v1.Session() as sess:
+        assert sess.run(hub.Module(spec)()) == b"text"
+    with tf.Graph().as_default(), pytest.raises(errors.UnsafeModuleError, match="ReadFile"):
+        hub.Module(spec, tags={"fed"})("/etc/hostname")
+
+
+def test_a_saver_that_nobody_needs_is_left_out(tmp_path):
+    with tf.Graph().as_default(), v1.Session() as sess:
+        x = v1.placeholder(tf.float32, [None])
+        w = v1.get_variable("w", [], initializer=v1.ones_initializer())
+        sess.run(v1.global_variables_initializer())
+        v1.saved_model.simple_save(sess, str(tmp_path / "saved"), inputs={"x": x}, outputs={"y": x * w})
+    spec = hub.create_module_spec_from_saved_model(tmp_path / "saved")
+    assert {"SaveV2", "RestoreV2"} <= {node.op for node in spec.description.variants[0].nodes.values()}
+    with tf.Graph().as_default() as graph:
+        hub.Module(spec, tags={"serve"})
+        kept = {op.name for op in graph.get_operations() if op.name.startswith("module/")}
+    assert "module/save/SaveV2" not in kept
+    assert {"module/w", "module/mul", "module/save/SaveV2/tensor_names"} <= kept
+
+
 def test_ops_that_nobody_registered_are_named(spec, monkeypatch):
     variant = spec.description.variants[0]
     monkeypatch.setitem(variant.nodes, "odd", type(variant.nodes["w"])(name="odd", op="SentencepieceOp"))

@@ -270,8 +270,8 @@ def _variant(spec: ModuleSpec, tags: Iterable[str] | None) -> GraphVariant:
 def _check_kinds(signature: str, role: str, infos: Mapping[str, ParsedTensorInfo]) -> None:
     """Refuses a signature whose values are composed in a way that nothing can feed or return."""
     for name, info in sorted(infos.items()):
-        kind = getattr(info.type_spec.value_type, "__name__", "value of another type")
-        if kind not in ("Tensor", "SparseTensor", "RaggedTensor"):
+        if not info.is_supported_type:
+            kind = info.type_spec.value_type.__name__
             raise SignatureError(
                 f"Signature {signature!r} expects a {kind} for {role} {name!r}, which is not supported",
                 expected="signatures with values of type Tensor, SparseTensor or RaggedTensor",
