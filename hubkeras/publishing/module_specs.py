@@ -217,7 +217,7 @@ def _signatures(graph: tf.Graph, tags: set[str]) -> list[tuple[str, Any]]:
 
 def _check_control_flow(meta_graph: Any) -> None:
     """Refuses inputs inside a branch or a loop: a caller cannot reach in there."""
-    inside = ContextTree.of(meta_graph).members()
+    inside = ContextTree.of(meta_graph).inner_nodes()
     for name, signature in read_signatures(meta_graph).items():
         for key, info in signature.inputs.items():
             found = [tensor for tensor in info.tensors if Ref.parse(tensor).node in inside]
