@@ -10,6 +10,7 @@ import tensorflow as tf
 from hubkeras.errors import FormatError, SignatureError, UnsupportedError
 from hubkeras.functions.building import build
 from hubkeras.functions.importing import gradient_errors
+from hubkeras.functions.open_calls import opened_calls
 from hubkeras.functions.replayed_gradients import build_replayed
 from hubkeras.functions.resources import Table, run_with_tables
 from hubkeras.functions.state import is_distributed, replica
@@ -18,6 +19,7 @@ from hubkeras.graphs import tensorflow_internals
 from hubkeras.graphs.cutting import VariantGraph
 from hubkeras.graphs.random_seeds import draw_from_seed, is_random, seed_attributes
 from hubkeras.graphs.state_nodes import VARIABLES, is_static_table, resource_key
+from hubkeras.graphs.subgraph import FunctionContexts
 from hubkeras.graphs.tensorflow_internals import BUILDING, call_flat, note_access, note_frozen_access, xla_compiles
 from hubkeras.savedmodel.refs import Ref
 
@@ -91,6 +93,13 @@ class BoundSubgraph:
             return self.__dict__["_plain"]
 
     @cached_property
+    def _open(self) -> Callable[..., list[tf.Tensor]]:
+        """The function for whoever takes the call apart: what it is made of has gradients in a plain graph."""
+        if not self.graph.needs_replay:
+            return self._function
+        return build(self._seeded, self._variant.handles(self.graph), self._specs, self._draws)
+
+    @cached_property
     def _is_random(self) -> bool:
         """Whether calls that nobody differentiates need the same function too: random ops get their seeds in it."""
         return self._draws or any(map(is_random, self.graph.ops))
@@ -130,8 +139,13 @@ class BoundSubgraph:
             for variable in self._variables.values():
                 note = note_access if watch or not variable.trainable else note_frozen_access
                 note(replica(variable))
-        function = self._function if gradients and (may_be_differentiated or self._is_random) else self._plain
-        if gradients and self._draws:
+        opened = opened_calls()
+        replays = gradients and (may_be_differentiated or self._is_random)
+        function: Any = self._open if opened is not None else self._function if replays else self._plain
+        if opened is not None:
+            arguments = len(self.graph.state) + self._draws
+            opened[function.name.decode()] = FunctionContexts(self._seeded.contexts, arguments)
+        if (gradients or opened is not None) and self._draws:
             inputs = [draw_seed() if draw_seed is not None else _random_seed(), *inputs]
         find = self._variant.handle
         handles = [find(state) if isinstance(state, str) else state for state in self._handles]

@@ -83,6 +83,29 @@ class ContextTree:
                     setattr(context, attribute, names[Ref.parse(text).tensor])
         return tree
 
+    def renamed(self, rename: Callable[[str], str]) -> ContextTree:
+        """Returns the contexts after all nodes were renamed.
+
+        Args:
+            rename: Takes the name of a tensor, or of a loop or branch, and returns the new one.
+        """
+        tree = ContextTree(tuple(_copy(root) for root in self.roots))
+        for context, _ in tree.walk():
+            values = context.values_def
+            context.context_name = rename(context.context_name)
+            outside = {rename(key): rename(value) for key, value in values.external_values.items()}
+            values.external_values.clear()
+            values.external_values.update(outside)
+            lists = [values.values]
+            if not _is_cond(context):
+                lists += [context.loop_enter_names, context.loop_exit_names]
+            for names in lists:
+                names[:] = [rename(name) for name in names]
+            for attribute in _TENSORS:
+                if getattr(context, attribute, ""):
+                    setattr(context, attribute, rename(getattr(context, attribute)))
+        return tree
+
     def surviving(self, present: Collection[str]) -> dict[str, list[bytes]]:
         """Returns the contexts that still have nodes, without what is gone, as collections hold them.
 

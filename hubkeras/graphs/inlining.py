@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from hubkeras.errors import FormatError
 from hubkeras.graphs.attribute_placeholders import fill_placeholders, values_for
 from hubkeras.graphs.call_bounds import MOST_NODES, check_calls, too_large
+from hubkeras.graphs.control_flow import ContextTree
 from hubkeras.graphs.function_library import CALLS
+from hubkeras.graphs.loop_frames import ENTERS, find_frames
 from hubkeras.graphs.op_forms import find_output, output_ranges
 from hubkeras.graphs.subgraph import by_name, copy_of
 from hubkeras.graphs.tensorflow_internals import op_def
@@ -47,6 +49,7 @@ def inline_calls(graph: Subgraph, only: Collection[str] | None = None) -> Subgra
     ordered = _writes_anything(graph.nodes, library, reached)
     result: list[Any] = []
     owners: dict[str, str] = {}
+    contexts: list[Any] = []
     pending = list(graph.nodes.values())[::-1]
     while pending:
         node = pending.pop()
@@ -54,7 +57,10 @@ def inline_calls(graph: Subgraph, only: Collection[str] | None = None) -> Subgra
         if name is None or name in kept or (only is not None and name not in only):
             result.append(node)
             continue
-        body = _Call(node, library, ordered).body()
+        call = _Call(node, library, ordered)
+        body = call.body()
+        if name in graph.function_contexts:
+            contexts += graph.function_contexts[name].of_call(call.scope, call.data).roots
         caller: str = node.name
         owners |= {new.name: owners.get(caller, caller) for new in body if new.name != caller}
         pending.extend(reversed(body))
@@ -64,7 +70,7 @@ def inline_calls(graph: Subgraph, only: Collection[str] | None = None) -> Subgra
     return dataclasses.replace(
         graph,
         nodes=by_name(result),
-        contexts=graph.contexts.adopt(owners),
+        contexts=ContextTree((*graph.contexts.adopt(owners).roots, *contexts)),
         has_own_gradients=any(name in library.gradients for name in reached),
     )
 
@@ -93,6 +99,7 @@ class _Call:
         if len(arguments) != len(self.data):
             raise self._misfit(f"{len(self.data)} arguments for the {len(arguments)} that it takes")
         self.arguments = dict(zip(arguments, self.data, strict=True))
+        self.frames = self._frames()
         self.ranges = {n.name: output_ranges(n, library.functions) for n in self.function.node_def}
 
     def body(self) -> list[Any]:
@@ -106,18 +113,34 @@ class _Call:
             new.name = self._within(node.name)
             del new.input[:]
             new.input.extend([self._outer(i) for i in node.input])
-            # A call waits for all of its inputs before anything of it runs. Once it is written out, only this makes
-            # what reads or writes state wait for what the graph ordered before the call.
-            if self.ordered and _is_stateful(node.op):
+            if self._waits(node):
                 new.input.extend(i for i in before if i not in new.input)
             elif not node.input:
                 new.input.extend(self.control)
             fill_placeholders(new.attr, values)
+            if new.op in ENTERS:  # a loop that is written out twice is two loops
+                new.attr["frame_name"].s = f"{self.scope}/".encode() + new.attr["frame_name"].s
             body.append(new)
         # Whoever takes a result of the call finds its effects done, as after a call that has returned.
         effects = [f"^{self._within(n)}" for n in self.function.control_ret.values()]
-        effects += [f"^{self._within(n.name)}" for n in self.function.node_def if _acts(n.op)]
+        acting = [n for n in self.function.node_def if _acts(n.op) and not self.frames.get(n.name)]
+        effects += [f"^{self._within(n.name)}" for n in acting]
         return [*body, self._returned([*self.control, *sorted(set(effects) - set(self.control))])]
+
+    def _frames(self) -> dict[str, tuple[str, ...]]:
+        body = {node.name: node for node in self.function.node_def}
+        has_loops = any(node.op in ENTERS for node in body.values())
+        return find_frames(body, f"function {self.function.signature.name!r}") if has_loops else {}
+
+    def _waits(self, node: Any) -> bool:
+        """Tells whether a node of the body must wait for all that the call waits for.
+
+        A call waits for all of its inputs before anything of it runs. Once it is written out, only this makes what
+        reads or writes state wait for what the graph ordered before the call. No control edge leads into a loop, so
+        there the way in waits.
+        """
+        inside = bool(self.frames.get(node.name))
+        return self.ordered and not inside and (_is_stateful(node.op) or node.op in ENTERS)
 
     def _returned(self, control: list[str]) -> Any:
         """Makes the node that stands for the call: what its function returns, once its effects have happened."""
@@ -140,8 +163,13 @@ class _Call:
             node.attr["T"].list.type.extend(types)
         return node
 
+    @property
+    def scope(self) -> str:
+        """What the names of the body's nodes begin with."""
+        return f"{self.call.name}/_body"
+
     def _within(self, name: str) -> str:
-        return f"{self.call.name}/_body/{name}"
+        return f"{self.scope}/{name}"
 
     def _outer(self, text: str) -> str:
         """Returns what an input of a node in the body is outside of it."""

@@ -21,15 +21,18 @@ _TURNS = frozenset({"NextIteration", "RefNextIteration"})
 FRAME_OPS = ENTERS | EXITS | _TURNS
 
 
-def check_frames(nodes: Mapping[str, Any], where: str) -> None:
-    """Refuses nodes whose inputs come from different frames, and exits from no loop.
+def find_frames(nodes: Mapping[str, Any], where: str) -> dict[str, Frame]:
+    """Tells which loops each node is in.
 
     Args:
         nodes: NodeDefs by name, of a graph or of a function's body.
         where: What they are, for messages.
 
+    Returns:
+        The names of the loops by name of the node, the outermost first.
+
     Raises:
-        FormatError: There is such a node.
+        FormatError: The inputs of a node come from different frames, or it is an exit from no loop.
     """
     consumers: dict[str, list[str]] = {}
     frames: dict[str, Frame] = {}
@@ -54,6 +57,7 @@ def check_frames(nodes: Mapping[str, Any], where: str) -> None:
     if len(frames) < len(nodes):
         unreached = next(name for name in nodes if name not in frames)
         raise _refusal(where, f"node {unreached!r} in a circle that nothing enters")
+    return frames
 
 
 def _frame_of_outputs(node: Any, frame: Frame, parents: dict[str, Frame], where: str) -> Frame:

@@ -13,7 +13,7 @@ from hubkeras.graphs.attribute_placeholders import has_placeholder
 from hubkeras.graphs.call_bounds import check_calls
 from hubkeras.graphs.call_signatures import misfit
 from hubkeras.graphs.function_library import FunctionLibrary, functions_in
-from hubkeras.graphs.loop_frames import ENTERS, FRAME_OPS, check_frames
+from hubkeras.graphs.loop_frames import ENTERS, FRAME_OPS, find_frames
 from hubkeras.graphs.op_forms import argument_size, find_output, op_form, output_ranges
 from hubkeras.savedmodel.protos import DataType, dtypes
 from hubkeras.savedmodel.refs import Ref
@@ -130,7 +130,7 @@ class _Checker:
                 if not known:
                     self.refuse(f"node {name!r} with the input {text!r}, which nothing gives, or not in this place")
         if any(node.op in FRAME_OPS for node in nodes.values()):
-            check_frames(nodes, self.where)
+            find_frames(nodes, self.where)
 
     # --- functions -------------------------------------------------------------------------------------------------
 
@@ -162,7 +162,7 @@ class _Checker:
             self.refuse(f"{place} that does not return all that it declares")
         self._check_body_inputs([*results, *(f"^{t}" for t in function.control_ret.values())], arguments, ranges, place)
         if any(node.op in FRAME_OPS for node in nodes.values()):
-            check_frames(nodes, self.where)
+            find_frames(nodes, self.where)
 
     def _check_body_inputs(
         self, inputs: Iterable[str], arguments: Collection[str], ranges: Mapping[str, Mapping[str, range]], place: str

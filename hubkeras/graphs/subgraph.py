@@ -13,12 +13,38 @@ from hubkeras.graphs.control_flow import CONTROL_FLOW, ContextTree
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.op_policy import OpPolicy
 from hubkeras.savedmodel.protos import GraphDef, NodeDef
+from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 INPUT, STATE = "hubkeras_input", "hubkeras_state"
 """Names that no node bears: of what a subgraph gets from outside, which the importer maps to arguments."""
+
+
+@dataclass(frozen=True)
+class FunctionContexts:
+    """The contexts of a subgraph that was made a function, under the names of the subgraph."""
+
+    contexts: ContextTree
+    state: int
+    """How many of the function's arguments come before the subgraph's inputs, its state first of all."""
+
+    def of_call(self, scope: str, arguments: Sequence[str]) -> ContextTree:
+        """Returns the contexts of a call that has been written out.
+
+        Args:
+            scope: What the names of its nodes begin with.
+            arguments: The inputs of the call.
+        """
+        outside = {f"{STATE}/{i}": text for i, text in enumerate(arguments[: self.state])}
+        outside |= {f"{INPUT}/{i}": text for i, text in enumerate(arguments[self.state :])}
+
+        def rename(text: str) -> str:
+            ref = Ref.parse(text)
+            return Ref.parse(outside[ref.node]).tensor if ref.node in outside else f"{scope}/{text}"
+
+        return self.contexts.renamed(rename)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +77,8 @@ class Subgraph:
     """Whether calls of functions with a gradient of their own stay calls, for whoever differentiates them."""
     has_own_gradients: bool = False
     """Whether such functions were called."""
+    function_contexts: Mapping[str, FunctionContexts] = field(default_factory=dict)
+    """Of functions with v1 control flow, by their names; no file says so, as only nodes of a graph have contexts."""
 
     @cached_property
     def graph_def(self) -> Any:

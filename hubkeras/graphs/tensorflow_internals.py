@@ -6,6 +6,7 @@ and `find_missing` tells which.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import threading
 import traceback
@@ -35,6 +36,7 @@ _PRIVATE_NAMES = (
     "feature_column.feature_column._DenseColumn",
     "framework.kernels.get_registered_kernels_for_op",
     "framework.op_def_registry.get",
+    "framework.ops.get_gradient_function",
     "framework.ops.gradient_registry",
     "ops.gradients_util._GradientsHelper",
     "ops.handle_data_util.copy_handle_data",
@@ -49,6 +51,7 @@ _PRIVATE_NAMES = (
 PRIVATE_ATTRIBUTES = {
     "a variable": ("_handle_name", "_shared_name", "_unique_id"),
     "its handle": ("_handle_data",),
+    "the handle of a table": ("_parent_trackable",),
     "the graph of a function": ("_functions",),
     "an operation": ("_gradient_function", "_set_attr", "_set_device"),
     "a graph": ("_get_control_flow_context",),
@@ -136,6 +139,21 @@ def make_variable(value: tf.Tensor, name: str, trainable: bool) -> tf.Variable:
     variable: Any = tf.Variable(value, trainable=trainable, name="variable")
     variable._handle_name = f"{name}:0"
     return variable
+
+
+def resource_of(handle: tf.Tensor) -> Any | None:
+    """Returns the lookup table or other resource that a handle was made for, None for a handle of something else."""
+    owner = getattr(handle, "_parent_trackable", None)
+    return None if owner is None else owner()
+
+
+def asset_of(path: tf.Tensor) -> tf.saved_model.Asset | None:
+    """Returns the asset whose path a tensor is.
+
+    An asset knows its path, the path does not know its asset, and what a function has captured is the path.
+    """
+    assets = (item for item in gc.get_objects() if isinstance(item, tf.saved_model.Asset))
+    return next((asset for asset in assets if asset.asset_path is path), None)
 
 
 def note_access(variable: tf.Variable) -> None:
@@ -245,6 +263,9 @@ def in_tpu_function(graph: tf.Graph) -> bool:
     """Tells whether a graph is a function's that is replicated on a TPU: all its ops run, over state from outside."""
     context = control_flow_context(graph)
     return graph.building_function and type(context).__name__.endswith("TPUReplicateContext")
+def gradient_function(op: tf.Operation) -> Callable[..., Any]:
+    """Returns the function of an op and the gradients of its outputs that gives those of its inputs."""
+    return _private("framework.ops.get_gradient_function")(op)
 
 
 def has_gradient(name: str) -> bool:
