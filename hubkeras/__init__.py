@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         add_image_feature_vector_signature,
         add_text_embedding_signature,
     )
+    from hubkeras.publishing.keras_models import publish
     from hubkeras.publishing.module_specs import (
         create_module_spec,
         create_module_spec_from_saved_model,
@@ -72,6 +73,7 @@ _HOMES = {
     "pack": "hubkeras.publishing.packing",
     "pin": "hubkeras.handles.cache",
     "pinned_sha256": "hubkeras.handles.cache",
+    "publish": "hubkeras.publishing.keras_models",
     "publish_text_embedding": "hubkeras.publishing.text_embeddings",
     "register_resolver": "hubkeras.handles.registry",
     "remove_cached": "hubkeras.handles.cache",
@@ -107,6 +109,7 @@ __all__ = [
     "pack",
     "pin",
     "pinned_sha256",
+    "publish",
     "publish_text_embedding",
     "register_resolver",
     "remove_cached",
@@ -117,7 +120,13 @@ __all__ = [
 ]
 
 
+_SUBMODULES = frozenset({"callbacks"})
+"""What is there without an import of its own, as in `hubkeras.callbacks.LatestModuleExporter`."""
+
+
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"hubkeras.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)
@@ -126,7 +135,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_SUBMODULES})
 
 
 register_with_keras()

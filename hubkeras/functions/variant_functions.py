@@ -97,7 +97,7 @@ class BoundSubgraph:
         """The function for whoever takes the call apart: what it is made of has gradients in a plain graph."""
         if not self.graph.needs_replay:
             return self._function
-        return build(self._seeded, self._variant.handles(self.graph), self._specs, self._draws)
+        return build(self._differentiable, self._variant.handles(self.graph), self._specs, self._draws)
 
     @cached_property
     def _is_random(self) -> bool:
@@ -144,7 +144,7 @@ class BoundSubgraph:
         function: Any = self._open if opened is not None else self._function if replays else self._plain
         if opened is not None:
             arguments = len(self.graph.state) + self._draws
-            opened[function.name.decode()] = FunctionContexts(self._seeded.contexts, arguments)
+            opened[function.name.decode()] = FunctionContexts(self._differentiable.contexts, arguments)
         if (gradients or opened is not None) and self._draws:
             inputs = [draw_seed() if draw_seed is not None else _random_seed(), *inputs]
         find = self._variant.handle

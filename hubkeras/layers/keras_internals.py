@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 
 _IN_SAFE_MODE = "keras.src.saving.serialization_lib.in_safe_mode"
 _GLOBAL_ATTRIBUTE = "keras.src.backend.common.global_state.get_global_attribute"
+_MONITOR_CALLBACK = "keras.src.callbacks.monitor_callback.MonitorCallback"
 _SHARED_OBJECTS = "shared_objects/id_to_obj_map"
 _LAYER_NAMES = (
     "_allow_non_tensor_positional_args",
+    "_build_shapes_dict",
     "_convert_input_args",
+    "_flatten_layers",
     "_get_own_losses",
     "_input_shape_arg",
     "_layers",
@@ -33,6 +36,7 @@ _LAYER_NAMES = (
 PRIVATE_NAMES = (
     _IN_SAFE_MODE,
     _GLOBAL_ATTRIBUTE,
+    _MONITOR_CALLBACK,
     *(f"keras.layers.Layer.{name}" for name in _LAYER_NAMES),
     "keras.Variable._value",
     "keras.Variable._export_to_saved_model_graph",
@@ -68,6 +72,11 @@ def _moved(name: str) -> UnsupportedError:
     )
 
 
+def monitor_callback_class() -> Any:
+    """Returns the base of Keras' callbacks that compare a quantity of the logs with its best value."""
+    return require_private_name(_MONITOR_CALLBACK)
+
+
 def in_safe_mode() -> bool | None:
     """Returns the `safe_mode` of the file that is being read; None outside of any."""
     return require_private_name(_IN_SAFE_MODE)()
@@ -82,6 +91,23 @@ def is_computed(tensor: keras.KerasTensor) -> bool:
     """Tells whether an op made a symbolic tensor, and not `keras.Input`."""
     history = getattr(tensor, "_keras_history", None)
     return history is not None and not isinstance(history.operation, keras.layers.InputLayer)
+
+
+def built_shapes(layer: keras.layers.Layer) -> dict[str, Any]:
+    """Returns the shapes that a layer was built with, by the names of the arguments of its call with "_shape" added.
+
+    The only argument is "input_shape". It is empty for a layer that has not been built, or without shapes.
+    """
+    if not hasattr(layer, "_build_shapes_dict"):
+        raise _moved("keras.layers.Layer._build_shapes_dict")
+    return dict(layer._build_shapes_dict or {})
+
+
+def layers_of(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """Returns a layer with all that are in it."""
+    if not hasattr(layer, "_flatten_layers"):
+        raise _moved("keras.layers.Layer._flatten_layers")
+    return list(layer._flatten_layers())
 
 
 def is_symbolic(value: Any) -> bool:

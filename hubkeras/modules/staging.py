@@ -35,20 +35,34 @@ def new_directory(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
         ExportExistsError: There is something at `path`.
         ExportError: It could not be written. Nothing is left behind, as after any other error in the block.
     """
-    remote = as_path(os.fspath(path))
-    if isinstance(remote, FilesystemPath):
-        with _elsewhere(remote, what) as staging:
+    target = check_new_directory(path)
+    if isinstance(target, FilesystemPath):
+        with _elsewhere(target, what) as staging:
             yield staging
         return
-    target = _absolute(path)
-    if os.path.lexists(target) and (not target.is_dir() or target.is_symlink() or any(target.iterdir())):
-        raise _exists(target, "a path that does not exist yet, or an empty directory")
     with _beside(target, what) as work:
         staging = work / target.name
         staging.mkdir()
         yield staging
         staging.chmod(0o755)
         staging.replace(target)
+
+
+def check_new_directory(path: str | os.PathLike[str]) -> AnyPath:
+    """Returns the absolute path of a directory that can be written, for whoever has work to do before.
+
+    Raises:
+        ExportExistsError: There is something at `path`.
+    """
+    target = as_path(os.fspath(path))
+    if isinstance(target, FilesystemPath):
+        is_taken = target.exists() and (not target.is_dir() or any(target.iterdir()))
+    else:
+        target = _absolute(path)
+        is_taken = os.path.lexists(target) and (not target.is_dir() or target.is_symlink() or any(target.iterdir()))
+    if is_taken:
+        raise _exists(target, "a path that does not exist yet, or an empty directory")
+    return target
 
 
 @contextmanager
@@ -100,8 +114,6 @@ def _exists(target: AnyPath, expected: str) -> ExportError:
 @contextmanager
 def _elsewhere(target: FilesystemPath, what: str) -> Iterator[Path]:
     """Gives a directory of this machine, whose files are then copied to a filesystem that cannot rename a folder."""
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise _exists(target, "a path that does not exist yet, or an empty directory")
     try:
         with tempfile.TemporaryDirectory(prefix="hubkeras-") as work:
             staging = Path(work)

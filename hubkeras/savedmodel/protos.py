@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # each name stands in both branches: for type checkers, and f
     from tensorflow.core.framework.types_pb2 import DT_STRING, DataType
     from tensorflow.core.framework.variable_pb2 import VariableDef
     from tensorflow.core.protobuf.control_flow_pb2 import ControlFlowContextDef
-    from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef, MetaGraphDef, SignatureDef
+    from tensorflow.core.protobuf.meta_graph_pb2 import AssetFileDef, MetaGraphDef, SignatureDef, TensorInfo
     from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
     from tensorflow.core.protobuf.struct_pb2 import StructuredValue, TypeSpecProto
     from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
@@ -44,6 +44,7 @@ else:
     AssetFileDef = message_module("protobuf.meta_graph_pb2").AssetFileDef
     MetaGraphDef = message_module("protobuf.meta_graph_pb2").MetaGraphDef
     SignatureDef = message_module("protobuf.meta_graph_pb2").SignatureDef
+    TensorInfo = message_module("protobuf.meta_graph_pb2").TensorInfo
     SavedModel = message_module("protobuf.saved_model_pb2").SavedModel
     StructuredValue = message_module("protobuf.struct_pb2").StructuredValue
     TypeSpecProto = message_module("protobuf.struct_pb2").TypeSpecProto
@@ -72,6 +73,7 @@ __all__ = [
     "SavedModel",
     "SignatureDef",
     "StructuredValue",
+    "TensorInfo",
     "TrackableObjectGraph",
     "TypeSpecProto",
     "VariableDef",

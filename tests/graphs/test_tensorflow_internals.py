@@ -21,7 +21,8 @@ def test_this_tensorflow_has_every_private_attribute():
     graph = tf.function(lambda: variable + 1.0, autograph=False).get_concrete_function().graph
     operation = graph.get_operations()[-1]
     objects = {"a variable": variable, "its handle": variable.handle, "the graph of a function": graph}
-    objects |= {"an operation": operation, "a graph": tf.Graph()}
+    table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, 0)
+    objects |= {"an operation": operation, "a graph": tf.Graph(), "the handle of a table": table.resource_handle}
     for what, names in tensorflow_internals.PRIVATE_ATTRIBUTES.items():
         assert [name for name in names if not hasattr(objects[what], name)] == [], what
 

@@ -1,0 +1,114 @@
+"""What functions take from the program around them, as nodes of a graph: tables, files and constants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from hubkeras.graphs.tensorflow_internals import asset_of, resource_of
+from hubkeras.publishing.function_traces import refuse_capture, tensor_names, trace
+from hubkeras.publishing.variable_nodes import constant_node, op_name
+from hubkeras.savedmodel.collection_defs import is_table_initializer
+from hubkeras.savedmodel.refs import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hubkeras.publishing.function_traces import Trace
+
+
+@dataclass(frozen=True, eq=False)
+class PublishedTable:
+    """A lookup table of a module that is being made."""
+
+    name: str
+    """Of its op."""
+    resource: Any
+    """What holds it; as long as it lives, so does its handle."""
+    created: Trace
+    """Makes the table."""
+    filled: Trace | None
+    """Fills it; None for one that starts empty."""
+
+    @property
+    def node(self) -> Any:
+        """The node that makes it."""
+        (tensor,) = tensor_names(self.created.outputs.values())
+        return self.created.nodes[Ref.parse(tensor).node]
+
+    @property
+    def initializers(self) -> list[str]:
+        """Names of the ops that fill it, within the trace that does."""
+        return [n.name for n in self.filled.nodes.values() if is_table_initializer(n.op)] if self.filled else []
+
+
+class CapturedState:
+    """The tables and files of a module that is being made, each found once.
+
+    Args:
+        purpose: For messages, what is being published.
+    """
+
+    def __init__(self, purpose: str) -> None:
+        self._purpose = purpose
+        self._tables: dict[int, PublishedTable] = {}
+        self._assets: dict[int, str] = {}
+
+    def table(self, handle: tf.Tensor) -> PublishedTable:
+        """Returns the table that a handle belongs to.
+
+        Raises:
+            PublishingError: It is another resource, or a table that cannot be written.
+        """
+        if id(handle) not in self._tables:
+            self._tables[id(handle)] = self._trace(handle)
+        return self._tables[id(handle)]
+
+    def path(self, tensor: tf.Tensor) -> str | None:
+        """Returns the path of the file that a tensor names, None if it is no file that a program declared."""
+        if tensor.dtype != tf.string or tensor.shape.rank != 0:
+            return None
+        if id(tensor) not in self._assets:
+            asset = asset_of(tensor)
+            if asset is None:
+                return None
+            self._assets[id(tensor)] = str(Path(tensor.numpy().decode()).absolute())
+        return self._assets[id(tensor)]
+
+    def _trace(self, handle: tf.Tensor) -> PublishedTable:
+        resource = resource_of(handle)
+        if resource is None:
+            raise refuse_capture("a resource that is neither a variable nor a lookup table", self._purpose)
+        name = f"table_{len(self._tables)}"
+        purpose = f"{self._purpose}: {type(resource).__name__}"
+        created = trace(lambda _: {"handle": resource._create_resource()}, {}, purpose)
+        return PublishedTable(name, resource, created, self._filling(resource, purpose))
+
+    def _filling(self, resource: Any, purpose: str) -> Trace | None:
+        if not hasattr(resource, "export") or isinstance(resource, tf.lookup.StaticHashTable):
+            return trace(_run(resource._initialize), {}, purpose)
+        keys, values = resource.export()
+        if not len(keys):
+            return None
+
+        def fill() -> None:
+            # An initializer of a table may only fill it, and the format knows such ops by their types.
+            tf.raw_ops.LookupTableImportV2(table_handle=resource.resource_handle, keys=keys, values=values)
+
+        return trace(_run(fill), {}, purpose)
+
+
+def _run(function: Callable[[], Any]) -> Callable[[Any], dict[str, Any]]:
+    def run(_: Any) -> dict[str, Any]:
+        function()
+        return {}
+
+    return run
+
+
+def asset_node(name: str, path: str) -> Any:
+    """Returns the node of a constant that holds the path of a file."""
+    return constant_node(op_name(name), tf.constant(path))

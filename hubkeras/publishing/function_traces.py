@@ -1,0 +1,190 @@
+"""Functions of Python traced into graphs whose nodes a module can hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+from hubkeras.errors import PublishingError, SignatureTypeError
+from hubkeras.functions.open_calls import open_calls
+from hubkeras.graphs.function_library import FunctionLibrary
+from hubkeras.graphs.inlining import inline_calls
+from hubkeras.graphs.specialization import drop_private_attributes
+from hubkeras.graphs.subgraph import Subgraph, by_name
+from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.publishing.custom_gradients import refuse_gradients, write_gradients
+from hubkeras.publishing.function_bodies import inline_within_functions
+from hubkeras.savedmodel.protos import TensorInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from hubkeras.graphs.control_flow import ContextTree
+
+_KINDS = (tf.Tensor, tf.SparseTensor, tf.RaggedTensor)
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The graph of one function."""
+
+    nodes: Mapping[str, Any]
+    """NodeDefs by name, without calls of functions. A placeholder stands for each input and each capture."""
+    library: FunctionLibrary
+    """What functional control flow names."""
+    contexts: ContextTree
+    inputs: Mapping[str, Any]
+    """`TensorInfo`s by name."""
+    outputs: Mapping[str, Any]
+    """`TensorInfo`s by name."""
+    captures: Mapping[str, tf.Tensor]
+    """What the function takes from outside of it, by the names of the placeholders."""
+    variables: tuple[tf.Variable, ...]
+    """Those that it has read or assigned."""
+    versions: Any
+    """The `VersionDef` of the graph."""
+
+
+def trace(
+    function: Callable[[dict[str, Any]], dict[str, Any]], inputs: Mapping[str, tf.TypeSpec], purpose: str
+) -> Trace:
+    """Traces a function.
+
+    The outputs do not wait for assignments that they do not depend on, as they would in a `tf.function`: whoever runs
+    the graph of a module chooses whether its update ops run.
+
+    Args:
+        function: Takes a dict with a tensor for each input, and returns a dict of tensors.
+        inputs: Specifications by name.
+        purpose: For messages, what the function is.
+
+    Returns:
+        The trace.
+
+    Raises:
+        SignatureTypeError: An output is no tensor.
+    """
+    kept: dict[str, Any] = {}
+
+    def body(values: dict[str, Any]) -> None:
+        kept.clear()
+        kept.update(function(values))
+
+    with open_calls() as function_contexts:
+        graph: Any = tf.function(body).get_concrete_function(dict(inputs)).graph
+    with graph.as_default():
+        flat = graph.inputs[: len(graph.inputs) - len(graph.captures)]
+        placeholders = tf.nest.pack_sequence_as(dict(inputs), flat, expand_composites=True)
+        input_infos = {name: _tensor_info(value) for name, value in placeholders.items()}
+        output_infos = {name: _tensor_info(_as_tensor(name, value, purpose)) for name, value in kept.items()}
+    graph_def = graph.as_graph_def()
+    nodes = by_name(graph_def.node)
+    whole = Subgraph(
+        nodes,
+        write_gradients(graph, nodes, FunctionLibrary.of(graph_def.library), purpose),
+        function_contexts=function_contexts,
+        versions=graph_def.versions,
+        purpose=purpose,
+        calls_own_gradients=True,
+    )
+    inlined = inline_calls(inline_within_functions(whole))
+    refuse_gradients(inlined.all_nodes(), purpose)
+    for node in inlined.all_nodes():
+        _make_portable(node)
+    return Trace(
+        inlined.nodes,
+        inlined.library,
+        inlined.contexts,
+        input_infos,
+        output_infos,
+        {inside.op.name: outside for outside, inside in graph.captures},
+        tuple(graph.variables),
+        graph_def.versions,
+    )
+
+
+def _as_tensor(name: str, value: Any, purpose: str) -> Any:
+    if not isinstance(name, str):
+        raise SignatureTypeError(f"Cannot publish {purpose}", expected="outputs named by strings", received=repr(name))
+    try:
+        tensor = value if isinstance(value, _KINDS) else tf.convert_to_tensor(value)
+        return tf.nest.map_structure(_inside, tensor, expand_composites=True)
+    except (TypeError, ValueError) as error:
+        raise SignatureTypeError(
+            f"Cannot publish {purpose}: its output {name!r} is no tensor",
+            expected="a dense, sparse or ragged tensor",
+            received=type(value).__name__,
+        ) from error
+
+
+def _inside(tensor: tf.Tensor) -> tf.Tensor:
+    """Returns a tensor of the graph that is being built; one that was made outside of it is captured."""
+    return tf.identity(tensor) if hasattr(tensor, "numpy") else tensor
+
+
+def _tensor_info(value: Any) -> Any:
+    """Returns the `TensorInfo` of a tensor."""
+    if isinstance(value, tf.RaggedTensor):
+        return tf.compat.v1.saved_model.build_tensor_info(value)
+    info = TensorInfo(dtype=value.dtype.as_datatype_enum, tensor_shape=value.shape.as_proto())
+    if isinstance(value, tf.SparseTensor):
+        info.coo_sparse.indices_tensor_name = value.indices.name
+        info.coo_sparse.values_tensor_name = value.values.name
+        info.coo_sparse.dense_shape_tensor_name = value.dense_shape.name
+    else:
+        info.name = value.name
+    return info
+
+
+def _make_portable(node: Any) -> None:
+    """Removes what ties a node to this process and its devices, and what an earlier TensorFlow need not know."""
+    node.device = ""
+    drop_private_attributes(node.attr)
+    definition = op_def(node.op)
+    if definition is None:  # a call of a function
+        return
+    for attribute in definition.attr:
+        if attribute.HasField("default_value") and node.attr.get(attribute.name) == attribute.default_value:
+            del node.attr[attribute.name]
+
+
+def tensor_names(infos: Iterable[Any]) -> list[str]:
+    """Returns the names of the tensors that `TensorInfo`s name."""
+    names = []
+    for info in infos:
+        kind = info.WhichOneof("encoding")
+        if kind == "coo_sparse":
+            sparse = info.coo_sparse
+            names += [sparse.indices_tensor_name, sparse.values_tensor_name, sparse.dense_shape_tensor_name]
+        elif kind == "composite_tensor":
+            names += tensor_names(info.composite_tensor.components)
+        else:
+            names.append(info.name)
+    return names
+
+
+def rename_tensors(info: Any, rename: Callable[[str], str]) -> None:
+    """Gives the tensors that a `TensorInfo` names other names, in place."""
+    kind = info.WhichOneof("encoding")
+    if kind == "coo_sparse":
+        sparse = info.coo_sparse
+        sparse.indices_tensor_name = rename(sparse.indices_tensor_name)
+        sparse.values_tensor_name = rename(sparse.values_tensor_name)
+        sparse.dense_shape_tensor_name = rename(sparse.dense_shape_tensor_name)
+    elif kind == "composite_tensor":
+        for component in info.composite_tensor.components:
+            rename_tensors(component, rename)
+    else:
+        info.name = rename(info.name)
+
+
+def refuse_capture(what: str, purpose: str, fix: str = "") -> PublishingError:
+    """Returns the error about something that a function holds on to and a module cannot."""
+    return PublishingError(
+        f"Cannot publish {purpose}: it uses {what}, which a module in TF1 Hub format cannot hold",
+        expected="variables, lookup tables, files given as tf.saved_model.Asset, and constants",
+        received=what,
+        fix=fix,
+    )
