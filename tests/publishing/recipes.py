@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from parity import GOLDEN
 
 import hubkeras
+import hubkeras.compat.v1 as compat
 from hubkeras.graphs.tensorflow_internals import control_flow_v1
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-UNAVAILABLE = {"lstm_dropout", "batch_renorm", "stacked"}
-"""Those that need `tf.compat.v1.layers` or `tf.compat.v1.nn.rnn_cell`, which TensorFlow does not have with Keras 3; and
-one that has `hub.Module` in it."""
+UNAVAILABLE = {"lstm_dropout", "batch_renorm"}
+"""Those that need `tf.compat.v1.layers` or `tf.compat.v1.nn.rnn_cell`, which TensorFlow does not have with Keras 3."""
 _TOPICS = ("control", "state", "tables", "text", "signatures")
 
 
@@ -41,12 +41,12 @@ def publish(folder: Path) -> set[str]:
 
 
 def _read_recipes() -> list[Any]:
-    """Imports the recipes; where they write `import tensorflow_hub as hub`, that name stands for hubkeras."""
+    """Imports the recipes; where they write `import tensorflow_hub as hub`, that name stands for hubkeras.compat.v1."""
     others = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "tensorflow_hub"}
     for name in others:
         del sys.modules[name]
     hub: Any = types.ModuleType("tensorflow_hub")
-    hub.__dict__.update({name: getattr(hubkeras, name) for name in hubkeras.__all__})
+    hub.__dict__.update({name: getattr(compat, name) for name in compat.__all__})
     hub.image_util = types.SimpleNamespace(ImageModuleInfo=hubkeras.ImageModuleInfo)
     sys.modules["tensorflow_hub"] = hub
     sys.path.insert(0, str(GOLDEN))

@@ -17,13 +17,17 @@ from hubkeras.compat.v1.keras_feature_columns import (
 )
 from hubkeras.compat.v1.latest_module_exporter import LatestModuleExporter, register_module_for_export
 from hubkeras.compat.v1.module import Module
+from hubkeras.compat.v1.module_specs import (
+    ModuleSpec,
+    create_module_spec,
+    create_module_spec_from_saved_model,
+    load_module_spec,
+)
 from hubkeras.handles.resolver import resolve
 from hubkeras.layers.keras_layer import KerasLayer
 from hubkeras.modules.images import get_expected_image_size, get_num_image_channels
 from hubkeras.modules.loader import load
-from hubkeras.modules.spec import ModuleSpec
 from hubkeras.publishing.attachments import ImageModuleInfo, attach_image_module_info, attach_message
-from hubkeras.publishing.module_specs import create_module_spec, create_module_spec_from_saved_model, load_module_spec
 from hubkeras.publishing.signatures import add_signature
 
 __all__ = [
