@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.feature_column import feature_column_v2
 
+import hubkeras
 import hubkeras.compat.v1 as hub
 from compat.graphs import v1
 
@@ -91,7 +92,7 @@ def test_columns_keep_to_the_protocol(texts, images):
 
 
 def test_a_column_with_a_handle_has_a_config(texts, tmp_path):
-    texts.export(tmp_path / "module")
+    hubkeras.ModuleSpec(texts.description).export(tmp_path / "module")
     column = hub.text_embedding_column("a", str(tmp_path / "module"), trainable=True)
     assert type(column).from_config(column.get_config()) == column
 

@@ -48,7 +48,7 @@ def test_a_module_in_tf1_hub_format_is_trained_through_a_column(tmp_path):
         length = tf.cast(tf.strings.length(x), tf.float32)[:, tf.newaxis]
         hub.add_signature(inputs=x, outputs={"default": length * w, "length": length})
 
-    hub.create_module_spec(module_fn).export(tmp_path / "module")
+    hubkeras.create_module_spec(module_fn).export(tmp_path / "module")
     column = hub.text_embedding_column_v2("text", tmp_path / "module", trainable=True)
     inputs = {"text": keras.Input([], dtype="string", name="text")}
     model = keras.Model(inputs, hubkeras.KerasLayer(column, trainable=True)(inputs))
@@ -67,7 +67,7 @@ def test_images_have_a_column_too(tmp_path):
         x = tf.compat.v1.placeholder(tf.float32, [None, 1, 2, 3])
         hub.add_signature(inputs={"images": x}, outputs=tf.reduce_sum(x, [1, 2]))
 
-    hub.create_module_spec(module_fn).export(tmp_path / "module")
+    hubkeras.create_module_spec(module_fn).export(tmp_path / "module")
     column = hub.image_embedding_column_v2("photo", tmp_path / "module")
     assert column.parse_example_spec == {"photo": tf.io.FixedLenFeature([1, 2, 3], tf.float32)}
     np.testing.assert_array_equal(hubkeras.KerasLayer(column)({"photo": tf.ones([1, 1, 2, 3])}), [[2, 2, 2]])

@@ -71,7 +71,7 @@ def _stand_in(node: Any) -> Any | None:
     return NodeDef(name=node.name, op="Placeholder", attr={"dtype": AttrValue(type=kinds[0])})
 
 
-def _output_dtype(node: Any, output: Any) -> int:
+def _output_dtype(node: Any, output: Any) -> Any:
     return node.attr[output.type_attr].type if output.type_attr else output.type
 
 

@@ -47,15 +47,16 @@ class _LayerColumn(_Column):
         feature = features[self.key] if isinstance(features, dict) else features
 
         def embed(batch: Any) -> Any:
-            by_key = {"as_dict": True} if self.output_key and isinstance(self._module, Module) else {}
-            return self._chosen(self._module(batch, training=training, **by_key))
+            if isinstance(self._module, Module):
+                return self._chosen(self._module(batch, training=training, as_dict=self.output_key is not None))
+            return self._chosen(self._module(batch, training=training))
 
         return self._embed(feature, embed)
 
     def _embed(self, feature: Any, embed: Callable[[Any], tf.Tensor]) -> tf.Tensor:
         raise NotImplementedError
 
-    def _chosen(self, outputs: Any) -> tf.Tensor:
+    def _chosen(self, outputs: Any) -> Any:
         if self.output_key is not None and isinstance(outputs, dict) and self.output_key in outputs:
             return outputs[self.output_key]
         if self.output_key is not None or not tf.is_tensor(outputs):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from hubkeras.compat.v1.apply_graph import apply
 from hubkeras.compat.v1.missing_ops import check_ops
+from hubkeras.compat.v1.module_specs import load_module_spec
 from hubkeras.compat.v1.scopes import free_state_scope
 from hubkeras.compat.v1.state_graph import StateGraph
 from hubkeras.errors import GraphError, HandleError, SignatureError, TagsError
@@ -21,7 +22,6 @@ from hubkeras.modules.inputs import normalize
 from hubkeras.modules.spec import ModuleSpec
 from hubkeras.modules.staging import new_directory
 from hubkeras.modules.variants import choose_variant
-from hubkeras.publishing.module_specs import load_module_spec
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
