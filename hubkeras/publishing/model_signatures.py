@@ -156,9 +156,10 @@ def _model_arguments(model: keras.Model, has_images: bool) -> _Arguments:
     arguments = _symbolic_arguments(model) or _built_arguments(model)
     if arguments is None:
         raise PublishingError(
-            f"Cannot publish model {model.name!r}: it has not been built, so nobody knows what it takes",
-            expected="a model that knows its inputs",
-            received=f"a {type(model).__name__} that has not been called",
+            f"Cannot publish model {model.name!r}: it is not known what its call takes",
+            expected="a sequential or functional model that has been built, or another one with a single argument that "
+            "has been called",
+            received=f"{type(model).__name__}, {'built' if model.built else 'not built'}",
             fix="Call it once on a batch of data, or pass signatures={'default': {'x': tf.TensorSpec([None, 4])}}",
         )
     images = [i for i, spec in enumerate(arguments.specs) if _is_batch_of_images(spec, any_channels=has_images)]
@@ -214,6 +215,9 @@ def _built_arguments(model: keras.Model) -> _Arguments | None:
         parameter = key.removesuffix("_shape")
         kwargs[parameter] = _specs_of_shape(shape, model.input_dtype)
         names += _flat_names(parameter, kwargs[parameter])
+    needed = [p for p in _parameters(model.call).values() if p.default is p.empty and p.kind < p.VAR_KEYWORD]
+    if any(p.name not in {*kwargs, "training"} and p.kind != p.VAR_POSITIONAL for p in needed):
+        return None  # Keras remembers the shape of the first argument alone
     # nest sorts the keys of a dict
     ordered = [n for key in sorted(kwargs) for n in _flat_names(key, kwargs[key])]
     return _Arguments((), kwargs, ordered)

@@ -252,6 +252,22 @@ def test_unnamed_images(tmp_path):
     assert hubkeras.get_expected_image_size(hubkeras.load(tmp_path / "module")) == [8, 6]
 
 
+class TwoArguments(keras.Model):
+    def call(self, left, right):
+        return left * right
+
+
+def test_several_arguments(tmp_path):
+    """Keras does not remember what a call with two arguments took: specs tell."""
+    model, x = TwoArguments(), tf.ones([2, 4])
+    model(x, x)
+    with pytest.raises(PublishingError, match="is not known what its call takes"):
+        hubkeras.publish(model, tmp_path / "module")
+    spec = tf.TensorSpec([None, 4])
+    hubkeras.publish(model, tmp_path / "module", {"default": {"left": spec, "right": spec}})
+    np.testing.assert_array_equal(hubkeras.load(tmp_path / "module")({"left": x, "right": 3 * x}), 3 * x)
+
+
 class Unbuilt(keras.Model):
     def call(self, inputs):
         return inputs
@@ -262,7 +278,7 @@ class Unbuilt(keras.Model):
     [
         (lambda: keras.layers.Dense(2), {}, SignatureTypeError, "Wrap a layer"),
         (Unbuilt, {}, PublishingError, "Call it once on a batch"),
-        (lambda: keras.Sequential([keras.layers.Dense(2)]), {}, PublishingError, "has not been built"),
+        (lambda: keras.Sequential([keras.layers.Dense(2)]), {}, PublishingError, "is not known what"),
         (small, {"image_size": (8, 8)}, PublishingError, "one input of images"),
         (small, {"image_size": 8}, SignatureTypeError, "image_size=\\(height, width\\)"),
         (small, {"signatures": {"": None}}, PublishingError, "malformed name"),
