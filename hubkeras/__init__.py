@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from hubkeras.handles.registry import register_resolver, unregister_resolver
     from hubkeras.handles.resolver import is_available, resolve
+    from hubkeras.inspection.describing import describe
     from hubkeras.layers.keras_layer import KerasLayer
     from hubkeras.modules.images import get_expected_image_size, get_num_image_channels
     from hubkeras.modules.loader import load
@@ -65,6 +66,7 @@ _HOMES = {
     "check_signature": "hubkeras.publishing.signature_checks",
     "create_module_spec": "hubkeras.publishing.module_specs",
     "create_module_spec_from_saved_model": "hubkeras.publishing.module_specs",
+    "describe": "hubkeras.inspection.describing",
     "get_expected_image_size": "hubkeras.modules.images",
     "get_num_image_channels": "hubkeras.modules.images",
     "is_available": "hubkeras.handles.resolver",
@@ -101,6 +103,7 @@ __all__ = [
     "check_signature",
     "create_module_spec",
     "create_module_spec_from_saved_model",
+    "describe",
     "get_expected_image_size",
     "get_num_image_channels",
     "is_available",

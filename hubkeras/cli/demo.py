@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import keras
-import numpy as np
-import tensorflow as tf
+import click
 
 import hubkeras
+from hubkeras.cli.verbs import quiet_tensorflow, verb
 
 if TYPE_CHECKING:
-    import argparse
+    import keras
+    import numpy as np
+    import tensorflow as tf
 
 DATA = Path(__file__).parent.parent / "data"
 MODULE = DATA / "topics_embedding"
@@ -34,34 +35,27 @@ class Labelled(NamedTuple):
     labels: np.ndarray
 
 
-def register(commands: Any) -> None:
-    """Adds the command to a parser's subcommands."""
-    parser = commands.add_parser(
-        "demo",
-        help="look at a small text embedding, find neighbours, train a classifier on it",
-        description="Runs on a module and sentences that come with hubkeras, without a network.",
-    )
-    parser.add_argument("--epochs", type=int, default=30, help="passes over the training sentences (%(default)s)")
-    parser.set_defaults(run=run)
+_EXAMPLES = ("hubkeras demo --epochs 5",)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Runs the demonstration and returns the exit status.
+@verb(
+    examples=("hubkeras demo --epochs 5",),
+    short_help="Look at a small text embedding and train a classifier on it.",
+)
+@click.option("--epochs", type=int, default=30, show_default=True, help="Passes over the training sentences.")
+def command(epochs: int) -> None:
+    """Looks at a small text embedding, finds neighbours, and trains a classifier on it.
 
-    Args:
-        arguments: `epochs`, the number of passes over the training sentences.
-
-    Returns:
-        0.
-
-    It writes nothing but text, and does not train the module itself.
+    Runs on a module and sentences that come with hubkeras, without a network. It writes nothing but text.
     """
-    keras.utils.set_random_seed(1)
-    module = hubkeras.load(MODULE)
-    show_module(module)
-    show_neighbours(module)
-    train_classifier(arguments.epochs)
-    return 0
+    with quiet_tensorflow():
+        import keras
+
+        keras.utils.set_random_seed(1)
+        module = hubkeras.load(MODULE)
+        show_module(module)
+        show_neighbours(module)
+        train_classifier(epochs)
 
 
 def show_module(module: hubkeras.Module) -> None:
@@ -83,6 +77,8 @@ def show_module(module: hubkeras.Module) -> None:
 
 def show_neighbours(module: hubkeras.Module) -> None:
     """Prints, for each probe, the other one whose vector points the most alike."""
+    import numpy as np
+
     vectors = module(list(PROBES)).numpy()
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = unit @ unit.T - 2 * np.eye(len(PROBES))
@@ -108,6 +104,8 @@ def read_sentences() -> tuple[list[str], Labelled, Labelled]:
     Returns:
         The topics, the sentences to train on, and those to test on.
     """
+    import numpy as np
+
     rows = [line.split("\t") for line in (DATA / "topics.tsv").read_text(encoding="utf8").splitlines()]
     topics = sorted({topic for topic, _ in rows})
     labels = np.array([topics.index(topic) for topic, _ in rows])
@@ -118,6 +116,9 @@ def read_sentences() -> tuple[list[str], Labelled, Labelled]:
 
 def build_classifier(classes: int) -> keras.Model:
     """Returns a compiled model: the module, frozen, and a dense layer that starts at zero."""
+    import keras
+    import tensorflow as tf
+
     model = keras.Sequential(
         [
             hubkeras.KerasLayer(MODULE, input_shape=[], dtype=tf.string, trainable=False),
@@ -130,6 +131,8 @@ def build_classifier(classes: int) -> keras.Model:
 
 def dataset(labelled: Labelled) -> tf.data.Dataset:
     """Returns pairs of a sentence and its label."""
+    import tensorflow as tf
+
     return tf.data.Dataset.from_tensor_slices((labelled.sentences, labelled.labels))
 
 

@@ -39,6 +39,11 @@ _FAMILIES = {
 """By how the names of their ops start."""
 
 
+def package_of(op: str) -> str | None:
+    """Returns the package that brings an op type, None where no such package is known."""
+    return _OPS.get(op) or next((p for start, p in _FAMILIES.items() if op.startswith(start)), None)
+
+
 def how_to_register(op: str) -> str:
     """Returns what to do so that an op type becomes known in this process.
 
@@ -51,7 +56,7 @@ def how_to_register(op: str) -> str:
 
     It does not know whether the package exists for this version of Python and TensorFlow.
     """
-    package = _OPS.get(op) or next((p for start, p in _FAMILIES.items() if op.startswith(start)), None)
+    package = package_of(op)
     if package is None:
         return "Import the package that registers it, or load its library with tf.load_op_library, and call again"
     return f"Run `import {package}` (install it first) and call again"

@@ -9,7 +9,6 @@ register, and a finder in front of Python's own is how it is noticed.
 from __future__ import annotations
 
 import importlib
-import importlib.abc
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +37,7 @@ def register_with_keras() -> None:
         sys.meta_path.insert(0, _KerasFinder())
 
 
-class _KerasFinder(importlib.abc.MetaPathFinder):
+class _KerasFinder:
     """Finds Keras as Python would, and has its loader register the layer."""
 
     def find_spec(
@@ -49,11 +48,12 @@ class _KerasFinder(importlib.abc.MetaPathFinder):
         others = (finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec"))
         spec = next(filter(None, (finder.find_spec(fullname, path, target) for finder in others)), None)
         if spec is not None and spec.loader is not None:
-            spec.loader = _RegisteringLoader(spec.loader, self)
+            loader: Any = _RegisteringLoader(spec.loader, self)
+            spec.loader = loader
         return spec
 
 
-class _RegisteringLoader(importlib.abc.Loader):
+class _RegisteringLoader:
     """Loads Keras with its own loader, and registers the layer after that.
 
     Args:

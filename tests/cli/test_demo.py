@@ -74,11 +74,11 @@ def test_unknown_words_share_the_bucket():
 
 @pytest.mark.parametrize("argv", [[], ["unknown"], ["demo", "--epochs", "many"]])
 def test_wrong_arguments_leave_with_usage(argv, capsys):
-    """argparse says how it goes, and exits with 2."""
+    """The command says how it goes, and exits with 2."""
     with pytest.raises(SystemExit) as left:
         main(argv)
     assert left.value.code == 2
-    assert "usage: hubkeras" in capsys.readouterr().err
+    assert "Usage: hubkeras" in capsys.readouterr().err
 
 
 def test_refusals_are_one_line(capsys, monkeypatch, tmp_path):

@@ -1,0 +1,20 @@
+"""`hubkeras pack`: a module as the archive that a server gives out."""
+
+from __future__ import annotations
+
+import click
+
+from hubkeras.cli.verbs import HANDLE, verb
+
+_EXAMPLES = ("hubkeras pack path/to/module module.tar.gz",)
+
+
+@verb(examples=_EXAMPLES, short_help="Pack a module for a server of the hosting protocol.")
+@HANDLE
+@click.argument("archive", metavar="ARCHIVE")
+def command(handle: str, archive: str) -> None:
+    """Packs a module into a .tar.gz that does not exist yet; the same module gives the same bytes."""
+    import hubkeras
+
+    hubkeras.pack(hubkeras.resolve(handle), archive)
+    click.echo(archive)

@@ -1,0 +1,138 @@
+"""`hubkeras run`: a signature, applied to what stands on the command line or in a file."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hubkeras.cli.verbs import ALLOW_OPS, HANDLE, quiet_tensorflow, verb
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hubkeras.cli.input_values import InputValues
+
+_EXAMPLES = (
+    'hubkeras run path/to/nnlm --input text="a spicy stew" --input text="fog and hail"',
+    "hubkeras run path/to/mobilenet --input images=@photo.jpg --labels labels.txt",
+    "hubkeras run path/to/bert --signature tokens --inputs ids.jsonl --output vectors.npz --batch 64",
+)
+
+
+@verb(
+    examples=(
+        'hubkeras run path/to/nnlm --input text="a spicy stew" --input text="fog and hail"',
+        "hubkeras run path/to/mobilenet --input images=@photo.jpg --labels labels.txt",
+        "hubkeras run path/to/bert --signature tokens --inputs ids.jsonl --output vectors.npz --batch 64",
+    ),
+    short_help="Apply a module to texts, images, or a file of examples.",
+)
+@HANDLE
+@click.option("--input", "given", multiple=True, metavar="NAME=VALUE", help="A value, JSON, or @FILE; repeatable.")
+@click.option("--inputs", "file", metavar="FILE", help="Examples: .npz, .jsonl, .csv or .parquet, by names of inputs.")
+@click.option("--signature", metavar="NAME", help="Which one to apply; else the default one.")
+@click.option("--tags", metavar="TAG,TAG", help="Which graph variant to use; else the default one.")
+@click.option("--output", metavar="FILE", help="Where to write results: .npz, .jsonl or .parquet.")
+@click.option("--batch", type=click.IntRange(1), default=32, show_default=True, help="Examples at a time.")
+@click.option("--labels", metavar="FILE", help="Names of classes, one a line.")
+@ALLOW_OPS
+def command(
+    handle: str,
+    given: tuple[str, ...],
+    file: str | None,
+    signature: str | None,
+    tags: str | None,
+    output: str | None,
+    batch: int,
+    labels: str | None,
+    allow_ops: tuple[str, ...],
+) -> None:
+    """Applies a signature of a module to examples, and prints or writes its outputs.
+
+    An input that is named more than once is a batch of examples. Images are decoded and resized to what the signature
+    expects. A file is read, computed and written batch by batch; nothing is written where something fails.
+    """
+    if not given and not file:
+        raise click.UsageError("Give --input or --inputs, or both.")
+    with quiet_tensorflow():
+        import hubkeras
+        from hubkeras.cli.class_labels import find_labels
+        from hubkeras.cli.input_values import InputValues
+        from hubkeras.cli.result_files import check_result_path, result_file
+        from hubkeras.cli.result_tables import ResultPrinter
+
+        if output:
+            check_result_path(output)
+        chosen = [tag for tag in tags.split(",") if tag] if tags is not None else None
+        module = hubkeras.load(handle, tags=chosen, allow_ops=allow_ops)
+        name = module.signature_name(signature)
+        values = InputValues(module, name)
+        with contextlib.ExitStack() as stack:
+            if output:
+                write = stack.enter_context(result_file(output))
+            else:
+                write = ResultPrinter(find_labels(module, labels)).write
+            for inputs in _show_progress(_inputs(values, given, file, batch), bool(file)):
+                write(_apply(module, name, inputs))
+
+
+def _inputs(values: InputValues, given: Sequence[str], file: str | None, size: int) -> Iterator[dict[str, Any]]:
+    """Yields the inputs of one call after the other."""
+    from hubkeras.cli.row_files import read_batches
+    from hubkeras.errors import InputError
+
+    columns = values.parse(given)
+    fixed = {name: column for name, column in columns.items() if file or not values.is_batched(name)}
+    rows = {name: column for name, column in columns.items() if name not in fixed}
+    lengths = {name: len(column) for name, column in rows.items()}
+    if len(set(lengths.values())) > 1:
+        raise InputError("Cannot pair the inputs", expected="as many values for each", received=str(lengths))
+    if file:
+        batches = read_batches(file, size, values.only_input)
+    else:
+        count = next(iter(lengths.values()), 1)
+        batches = ({n: c[start : start + size] for n, c in rows.items()} for start in range(0, count, size))
+    for batch in batches:
+        for name in batch:
+            values.require(name)
+        yield {name: values.tensor(name, column) for name, column in {**fixed, **batch}.items()}
+
+
+def _apply(module: Any, signature: str, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Returns one array per output, whose first axis are the examples where the inputs have one."""
+    outputs = module(inputs, signature=signature, as_dict=True)
+    return {name: _array(value) for name, value in sorted(outputs.items())}
+
+
+def _array(value: Any) -> Any:
+    import numpy as np
+    import tensorflow as tf
+
+    if isinstance(value, tf.SparseTensor):
+        value = tf.sparse.to_dense(value)
+    if isinstance(value, tf.RaggedTensor):
+        rows = value.to_list()
+        array = np.empty(len(rows), dtype=object)
+        array[:] = rows
+        return array
+    array = value.numpy()
+    return np.reshape(array, (1,)) if np.ndim(array) == 0 else array
+
+
+def _show_progress(batches: Iterator[dict[str, Any]], is_long: bool) -> Iterator[dict[str, Any]]:
+    """Shows on a terminal how many batches are done."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    if not is_long or not console.is_terminal:
+        yield from batches
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.completed} batches"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("run", total=None)
+        for inputs in batches:
+            yield inputs
+            progress.advance(task)

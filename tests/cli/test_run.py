@@ -1,0 +1,200 @@
+"""`hubkeras run`: values, files and images in, tables and files out."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from building import v1
+from building import write as build
+from PIL import Image
+
+import hubkeras
+from hubkeras.cli.demo import MODULE
+from hubkeras.cli.main import main
+
+ROOT = Path(__file__).parents[2]
+TEXTS = ["a spicy stew", "fog along the coast", "the coach trains"]
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    """What the demo's module makes of the texts."""
+    return hubkeras.load(MODULE)(TEXTS).numpy()
+
+
+@pytest.fixture(scope="module")
+def two_inputs(tmp_path_factory):
+    """A module that adds numbers to each row, and gives texts too."""
+
+    def variant(tags):
+        del tags
+        x, y = v1.placeholder("float32", [None, 2], "x"), v1.placeholder("int32", [None], "y")
+        scale = v1.placeholder_with_default(v1.constant(1.0), [], "scale")
+        total = (x + v1.cast(y, "float32")[:, None]) * scale
+        outputs = {"default": total, "text": v1.as_string(y)}
+        return {"default": ({"x": x, "y": y, "scale": scale}, outputs)}
+
+    return build(tmp_path_factory.mktemp("modules") / "two", variant)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    """A module that tells how red, green or blue an image of 8 by 8 is."""
+
+    def variant(tags):
+        del tags
+        images = v1.placeholder("float32", [None, 8, 8, 3], "images")
+        return {"default": ({"images": images}, {"default": v1.nn.softmax(10 * v1.reduce_mean(images, [1, 2]))})}
+
+    return build(tmp_path_factory.mktemp("modules") / "colours", variant)
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    """A green image of another size."""
+    path = tmp_path_factory.mktemp("images") / "photo.png"
+    Image.new("RGB", (31, 17), (10, 220, 30)).save(path)
+    return path
+
+
+def test_texts_are_printed_readably(capsys):
+    """One block per example, with the first numbers."""
+    assert main(["run", str(MODULE), "--input", f"text={TEXTS[0]}", "--input", f"text={TEXTS[1]}"]) == 0
+    printed = capsys.readouterr().out
+    assert "example 1" in printed
+    assert "example 2" in printed
+    assert "float32 of shape (32,)" in printed
+
+
+@pytest.mark.parametrize("size", [1, 2, 32])
+@pytest.mark.parametrize("kind", ["npz", "jsonl", "csv", "parquet"])
+def test_files_in_and_out(kind, size, vectors, tmp_path):
+    """Every kind of file, in batches of every size, gives what the module gives."""
+    source = tmp_path / f"texts.{kind}"
+    if kind == "npz":
+        np.savez(source, default=np.array(TEXTS))
+    elif kind == "jsonl":
+        source.write_text("".join(json.dumps({"default": text}) + "\n" for text in TEXTS))
+    elif kind == "csv":
+        source.write_text("default\n" + "\n".join(TEXTS))
+    else:
+        pyarrow = pytest.importorskip("pyarrow")
+        from pyarrow import parquet
+
+        parquet.write_table(pyarrow.table({"default": TEXTS}), source)
+    result = tmp_path / "out.npz"
+    assert main(["run", str(MODULE), "--inputs", str(source), "--output", str(result), "--batch", str(size)]) == 0
+    np.testing.assert_allclose(np.load(result)["default"], vectors, rtol=1e-5)
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["out.npz", source.name])
+
+
+@pytest.mark.parametrize("kind", ["npz", "jsonl", "parquet"])
+def test_several_inputs_and_outputs(kind, two_inputs, tmp_path):
+    """Numbers, a scalar for all batches, and a text output."""
+    if kind == "parquet":
+        pytest.importorskip("pyarrow")
+    rows = [{"x": [i, i + 0.5], "y": i} for i in range(5)]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    result = tmp_path / f"out.{kind}"
+    arguments = ["--inputs", str(tmp_path / "in.jsonl"), "--input", "scale=2", "--output", str(result), "--batch", "2"]
+    assert main(["run", str(two_inputs), *arguments]) == 0
+    if kind == "npz":
+        found = dict(np.load(result))
+        totals, texts = found["default"], [text.decode() for text in found["text"]]
+    elif kind == "jsonl":
+        lines = [json.loads(line) for line in result.read_text().splitlines()]
+        totals, texts = [line["default"] for line in lines], [line["text"] for line in lines]
+    else:
+        from pyarrow import parquet
+
+        table = parquet.read_table(result).to_pydict()
+        totals, texts = table["default"], table["text"]
+    np.testing.assert_allclose(totals, [[4 * i, 4 * i + 1] for i in range(5)])
+    assert texts == list("01234")
+
+
+def test_images_are_resized_and_named(classifier, photo, tmp_path, capsys):
+    """A photo of any size becomes what the signature expects, and the best label comes first."""
+    (tmp_path / "labels.txt").write_text("red\ngreen\nblue\n")
+    command = ["run", str(classifier), "--input", f"images=@{photo}", "--labels", str(tmp_path / "labels.txt")]
+    assert main(command) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[2][1] == "green"
+    assert float(lines[2][0]) > 0.9
+
+
+def test_a_module_can_bring_its_labels(classifier, photo, tmp_path, capsys):
+    """A file with "label" in its name will do."""
+    import shutil
+
+    module = shutil.copytree(classifier, tmp_path / "m")
+    (module / "assets").mkdir()
+    (module / "assets" / "labels.txt").write_text("rot\ngrün\nblau\n", encoding="utf-8")
+    assert main(["run", str(module), "--input", f"images=@{photo}"]) == 0
+    assert "grün" in capsys.readouterr().out.splitlines()[2]
+
+
+BAD = {
+    "no such input": (["--input", "z=1"], "['scale', 'x', 'y']"),
+    "no name": (["--input", "z"], "NAME=VALUE"),
+    "no json": (["--input", "x=one", "--input", "y=1", "--input", "scale=1"], "as JSON, or @file"),
+    "no file": (["--input", "x=@nothing.npy", "--input", "y=1", "--input", "scale=1"], "nothing.npy"),
+    "missing input": (["--input", "x=[1, 2]"], "inputs missing"),
+    "unequal": (["--input", "x=[1,2]", "--input", "x=[1,2]", "--input", "y=1"], "as many values"),
+    "wrong shape": (["--input", "x=[1, 2, 3]", "--input", "y=1", "--input", "scale=1"], "x"),
+    "file of another kind": (["--inputs", "m.txt"], ".parquet"),
+    "broken file": (["--inputs", "broken.jsonl"], "line 2"),
+    "broken npz": (["--inputs", "broken.npz"], "npz"),
+    "no such signature": (["--signature", "other", "--input", "x=1"], "'default'"),
+    "output of another kind": (["--input", "x=1", "--output", "out.txt"], ".npz"),
+    "output nowhere": (["--input", "x=1", "--output", "no/out.npz"], "no folder"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused_and_leaves_nothing(case, two_inputs, tmp_path, monkeypatch, capsys):
+    """One paragraph that says what was expected, and nothing half-written."""
+    monkeypatch.chdir(tmp_path)
+    rows = '{"x": [1, 2], "y": 1, "scale": 1}\n{"x": oh\n'
+    for name, text in (("m.txt", "x"), ("broken.jsonl", rows), ("broken.npz", "x")):
+        Path(name).write_text(text)
+    before = sorted(Path().iterdir())
+    arguments, fragment = BAD[case]
+    output = [] if "--output" in arguments else ["--output", "out.npz"]
+    assert main(["run", str(two_inputs), *arguments, *output, "--batch", "1"]) == 1
+    error = capsys.readouterr().err
+    assert fragment in error
+    assert error.count("\n") == 1
+    assert sorted(Path().iterdir()) == before
+
+
+def test_an_output_that_exists_is_kept_where_something_fails(two_inputs, tmp_path):
+    """It is replaced only by a whole one."""
+    result, source = tmp_path / "out.jsonl", tmp_path / "in.jsonl"
+    result.write_text("old")
+    source.write_text('{"x": [1, 2], "y": 1, "scale": 1}\n{"x": [1, 2, 3], "y": 1, "scale": 1}\n')
+    command = ["run", str(two_inputs), "--inputs", str(source), "--output", str(result), "--batch", "1"]
+    assert main(command) == 1
+    assert result.read_text() == "old"
+
+
+def test_no_input_is_wrong_use():
+    """Status 2."""
+    with pytest.raises(SystemExit) as left:
+        main(["run", str(MODULE)])
+    assert left.value.code == 2
+
+
+def test_tensorflow_is_silent():
+    """Nothing but results on standard output, nothing at all on standard error."""
+    command = [sys.executable, "-m", "hubkeras.cli.main", "run", str(MODULE), "--input", "text=fog"]
+    env = {k: v for k, v in os.environ.items() if not k.startswith("TF_")} | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=env)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.splitlines()[0] == "example 1"
+    assert len(done.stdout.splitlines()) == 2
