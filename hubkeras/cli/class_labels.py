@@ -35,8 +35,8 @@ def find_labels(module: Any, file: str | None) -> list[str]:
     return next((_read(path) for path in _own_files(module.description.path)), [])
 
 
-def _own_files(directory: Path | None) -> Iterator[Path]:
-    for root, _, names in os.walk(directory) if directory is not None else ():
+def _own_files(directory: Any) -> Iterator[Path]:
+    for root, _, names in os.walk(directory) if isinstance(directory, Path) else ():
         for name in sorted(names):
             if "label" in name.lower() and name.endswith(".txt"):
                 yield Path(root, name)

@@ -100,6 +100,7 @@ def read(handle: str | os.PathLike[str]) -> ModuleDescription:
 def _summarise(description: ModuleDescription, handle: str) -> ModuleSummary:
     is_tf2 = description.format == "tf2"
     infer, train = _default_tags(description)
+    directory = description.path if isinstance(description.path, Path) else None
     variants = tuple(_object_variants(description) if is_tf2 else map(_variant, description.variants))
     shown = next((v for v in variants if infer is not None and v.tags == tuple(sorted(infer))), variants[0])
     asset_specs = list(_asset_specs(description))
@@ -108,9 +109,9 @@ def _summarise(description: ModuleDescription, handle: str) -> ModuleSummary:
         handle=handle,
         path=description.label,
         format=description.format,
-        size=sum(file.stat().st_size for file in _files(description.path)),
+        size=sum(file.stat().st_size for file in _files(directory)),
         written_by=next((m.meta_info_def.tensorflow_version for m in metas), ""),
-        license_file=_license_file(description.path),
+        license_file=_license_file(directory),
         variants=variants,
         default_tags=None if infer is None else tuple(sorted(infer)),
         training_tags=None if train is None else tuple(sorted(train)),

@@ -146,7 +146,7 @@ class ModuleSummary:
     format: Format
     """"tf1_hub", "saved_model" (of TensorFlow 1) or "tf2"."""
     size: int
-    """Bytes of all its files."""
+    """Bytes of all its files, 0 for a module that is not on a disk of this machine."""
     written_by: str
     """The version of TensorFlow that wrote it, empty if it does not tell."""
     license_file: str

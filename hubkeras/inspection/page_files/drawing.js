@@ -71,7 +71,8 @@ function layout(children, edges) {
       y += BOX_HEIGHT + (end < row.length ? 16 : GAP_Y);
     }
   }
-  return { boxes, view: { x: -widest / 2 - 24, y: -24, width: widest + 48, height: y - GAP_Y + BOX_HEIGHT / 2 + 40 } };
+  const height = y - GAP_Y + 48, shownWidth = Math.max(widest + 48, 480), shownHeight = Math.max(height, 360);  // a few boxes stay small
+  return { boxes, view: { x: -shownWidth / 2, y: -24 - (shownHeight - height) / 2, width: shownWidth, height: shownHeight } };
 }
 
 function drawGraph(root) {
