@@ -216,15 +216,17 @@ def _keras(use: _Use) -> str:
 
 
 def _keras_inputs(use: _Use) -> str:
-    symbols = {name: _keras_input(info) for name, info in use.inputs.items()}
-    if len(symbols) == 1:
-        return next(iter(symbols.values()))
+    if len(use.inputs) == 1:
+        return _keras_input(next(iter(use.inputs.values())))
+    symbols = {name: _keras_input(info, name) for name, info in use.inputs.items()}
     return "{\n" + "".join(f"    {name!r}: {symbol},\n" for name, symbol in symbols.items()) + "}"
 
 
-def _keras_input(info: TensorInfo) -> str:
+def _keras_input(info: TensorInfo, name: str = "") -> str:
     shape = list(info.shape or ())[1:]
-    return f"keras.Input({shape!r}, dtype={info.dtype!r})"
+    # Keras wants the names of a dict on its inputs, but takes none with a slash.
+    named = f", name={name!r}" if name and "/" not in name else ""
+    return f"keras.Input({shape!r}, dtype={info.dtype!r}{named})"
 
 
 def _is_batched(info: TensorInfo) -> bool:
