@@ -146,3 +146,7 @@ class ExportError(HubKerasError, OSError, ValueError):
 
 class ExportExistsError(ExportError, FileExistsError):
     """There is something already where a module should be written."""
+
+
+class MigrationError(HubKerasError, FileNotFoundError):
+    """Code that should be moved is not there."""
