@@ -128,7 +128,7 @@ class GraphVariantBuilder:
         Returns:
             A function from names of tensors and ops in the trace to those in this graph.
         """
-        present = self._captured(trace, scope) | shared
+        present = {**self._captured(trace, scope), **shared}
         names = {name: f"{scope}/{given.get(name, name)}" for name in trace.nodes} | present
 
         def rename(text: str) -> str:

@@ -132,14 +132,14 @@ def _build(
     purpose = f"model {model.name!r}"
     traces = {tags: _trace(model, signatures, training) for tags, training in _VARIANTS.items()}
     variables = VariableTable([model, *(s.model for s in signatures.values() if s.model is not None)])
-    for found in traces.values():
-        for each in found.values():
+    for found, losses in traces.values():
+        for each in (*found.values(), losses):
             variables.add_captured(each.variables)
     seeds = _seed_names(variables)
     saved_model, files, state = SavedModel(saved_model_schema_version=1), AssetFiles(), CapturedState(purpose)
-    for tags, found in traces.items():
+    for tags, (found, losses) in traces.items():
         builder = GraphVariantBuilder(tags, variables, state, purpose)
-        builder.add_regularization_losses(found.pop(None))
+        builder.add_regularization_losses(losses)
         for name, each in found.items():
             builder.add_signature(name, each, seeds)
         if size is not None:
@@ -152,9 +152,11 @@ def _build(
     return saved_model, files, variables
 
 
-def _trace(model: keras.Model, signatures: Mapping[str, ModelSignature], training: bool) -> dict[str | None, Trace]:
-    """Traces the signatures of one variant, and under None the regularization losses."""
-    found: dict[str | None, Trace] = {}
+def _trace(
+    model: keras.Model, signatures: Mapping[str, ModelSignature], training: bool
+) -> tuple[dict[str, Trace], Trace]:
+    """Traces the signatures of one variant, and the regularization losses."""
+    found: dict[str, Trace] = {}
     for name, signature in signatures.items():
         what = f"signature {name!r} of model {model.name!r}"
 
@@ -166,12 +168,12 @@ def _trace(model: keras.Model, signatures: Mapping[str, ModelSignature], trainin
 
         found[name] = _traced(call, signature.inputs, what)
         _check_dtypes(found[name], what)
-    found[None] = _traced(
+    losses = _traced(
         lambda _: {str(i): loss for i, loss in enumerate(_regularization_losses(model))},
         {},
         f"the regularization losses of model {model.name!r}",
     )
-    return found
+    return found, losses
 
 
 def _traced(function: Any, inputs: Mapping[str, Any], what: str) -> Trace:

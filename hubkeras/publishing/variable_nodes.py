@@ -41,7 +41,7 @@ class PublishedVariable:
         """Yields the nodes of a value that no one needs to see: that of the checkpoint takes its place."""
         dtype = self.variable.dtype
         empty: Any = "" if dtype == tf.string else tf.zeros([], dtype)
-        yield constant_node(f"{name}/shape_as_tensor", tf.constant(self.variable.shape.as_list(), tf.int32))
+        yield constant_node(f"{name}/shape_as_tensor", tf.shape(self.variable))
         yield constant_node(f"{name}/Const", tf.constant(empty, dtype))
         yield _node(name, "Fill", f"{name}/shape_as_tensor", f"{name}/Const", T=dtype.as_datatype_enum)
 
