@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hubkeras.layers.registration import register_with_keras
 
 if TYPE_CHECKING:
+    from hubkeras.conversion.convert import Conversion, convert
     from hubkeras.handles.cache import (
         CachedModule,
         cache_size,
@@ -51,6 +52,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CachedModule": "hubkeras.handles.cache",
+    "Conversion": "hubkeras.conversion.convert",
     "ImageModuleInfo": "hubkeras.publishing.attachments",
     "KerasLayer": "hubkeras.layers.keras_layer",
     "Module": "hubkeras.modules.module",
@@ -64,6 +66,7 @@ _HOMES = {
     "cache_size": "hubkeras.handles.cache",
     "cached_modules": "hubkeras.handles.cache",
     "check_signature": "hubkeras.publishing.signature_checks",
+    "convert": "hubkeras.conversion.convert",
     "create_module_spec": "hubkeras.publishing.module_specs",
     "create_module_spec_from_saved_model": "hubkeras.publishing.module_specs",
     "describe": "hubkeras.inspection.describing",
@@ -88,6 +91,7 @@ _HOMES = {
 
 __all__ = [
     "CachedModule",
+    "Conversion",
     "ImageModuleInfo",
     "KerasLayer",
     "Module",
@@ -101,6 +105,7 @@ __all__ = [
     "cache_size",
     "cached_modules",
     "check_signature",
+    "convert",
     "create_module_spec",
     "create_module_spec_from_saved_model",
     "describe",

@@ -150,3 +150,7 @@ class ExportExistsError(ExportError, FileExistsError):
 
 class MigrationError(HubKerasError, FileNotFoundError):
     """Code that should be moved is not there."""
+
+
+class ConversionError(HubKerasError, ValueError):
+    """A module cannot be written in another format, or what was written does not compute the same."""

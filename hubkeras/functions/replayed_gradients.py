@@ -13,12 +13,14 @@ That backward function runs the subgraph again, and what it runs must be what ra
    a call and its gradient does not count.
 3. Everything else is an argument.
 
-Second derivatives are not available; nor is any gradient in a SavedModel that such a function was written to.
+Second derivatives are not available. What ties the two functions together is lost in a SavedModel, whose functions
+`saved_gradients` ties in a way that travels.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import uuid
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
@@ -31,10 +33,11 @@ from hubkeras.graphs.random_seeds import SEED
 from hubkeras.graphs.residuals import RESIDUAL, find_residuals
 from hubkeras.graphs.subgraph import INPUT, STATE
 from hubkeras.graphs.tensorflow_internals import ANONYMOUS_NAME, control_flow_v1, handle_spec, set_gradient
+from hubkeras.graphs.variable_values import VALUE, read_values
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hubkeras.graphs.subgraph import Subgraph
 
@@ -64,28 +67,15 @@ def build_replayed(
     Returns:
         A function of state, the seed if there is one, and inputs.
     """
-    backward = _Backward(graph, differentiable, state, inputs)
+    backward = Backward(graph, differentiable, state, inputs)
     count = len(graph.fetches)
-    with_residuals = dataclasses.replace(graph, fetches=(*graph.fetches, *backward.residuals.tensors))
-
-    def run(*arguments: tf.Tensor) -> Tensors:
-        handles, (seed, *values) = split_arguments(arguments, state)
-        return import_graph(with_residuals, {**reserved_names(handles, values), SEED: seed})
-
-    forward: Any = wrap(run, state, [SEED_SPEC, *inputs])
-    backward.kept = [tf.TensorSpec(t.shape, t.dtype) for t in forward.outputs[count:]]
 
     def body(*arguments: tf.Tensor) -> Tensors:
         handles, values = split_arguments(arguments, state)
         seed = values.pop(0) if draws else tf.zeros([2], tf.int32)
-        before = [
-            tf.raw_ops.ReadVariableOp(resource=handles[i], dtype=backward.variables[i].dtype)
-            for i in backward.residuals.whole
-        ]
-        with tf.control_dependencies(before):
-            results = list(forward(*handles, seed, *values))
-        kept = [tf.stop_gradient(t) for t in before + results[count:]]
-        tied = tf.identity_n([*results[:count], *handles, *kept, seed, *values])
+        results, residuals = backward.run_forward(handles, seed, values)
+        kept = [tf.stop_gradient(t) for t in residuals]
+        tied = tf.identity_n([*results, *handles, *kept, seed, *values])
         set_gradient(tied[0].op, lambda op, *gradients: backward(op, gradients))
         return tied[:count]
 
@@ -104,14 +94,15 @@ class _Built(NamedTuple):
     """Of the gradient of each state and input: None, 1 (a tensor) or 3 (slices)."""
 
 
-class _Backward:
-    """The backward function of one subgraph, built when it is first called.
+class Backward:
+    """A subgraph's forward function, and its backward functions, each built when it is first called.
 
     Args:
         forward: What a call runs, with random ops that draw from a seed.
         differentiable: The same with calls of functions that have a gradient of their own.
         state: Handles of the kind that the function will get.
         inputs: Specifications of the inputs.
+        is_saved: Whether a SavedModel is to hold the backward functions.
     """
 
     def __init__(
@@ -120,13 +111,41 @@ class _Backward:
         differentiable: Subgraph,
         state: Sequence[tf.Tensor],
         inputs: Sequence[tf.TensorSpec],
+        is_saved: bool = False,
     ) -> None:
+        self._is_saved = is_saved
         self.state, self.inputs = list(state), list(inputs)
         self.variables = {i: spec for i, t in enumerate(state) if (spec := handle_spec(t)) is not None}
         self.residuals = find_residuals(forward, differentiable, self.variables)
         self.graph, self.snapshots = self.residuals.graph, self.residuals.whole
-        self.kept: list[tf.TensorSpec] = []
         self._functions: dict[tuple[int, ...], _Built] = {}
+        with_residuals = dataclasses.replace(forward, fetches=(*forward.fetches, *self.residuals.tensors))
+
+        def run(*arguments: tf.Tensor) -> Tensors:
+            handles, (seed, *values) = split_arguments(arguments, state)
+            return import_graph(with_residuals, {**reserved_names(handles, values), SEED: seed})
+
+        self._forward: Any = wrap(run, state, [SEED_SPEC, *inputs])
+        self.kept = [tf.TensorSpec(t.shape, t.dtype) for t in self._forward.outputs[len(forward.fetches) :]]
+
+    def run_forward(self, handles: Tensors, seed: tf.Tensor, values: Tensors) -> tuple[Tensors, Tensors]:
+        """Runs the subgraph.
+
+        Args:
+            handles: Its state.
+            seed: What it draws from.
+            values: Its inputs.
+
+        Returns:
+            What it gives, and what a gradient needs besides the seed and the inputs.
+        """
+        before = [
+            tf.raw_ops.ReadVariableOp(resource=handles[i], dtype=self.variables[i].dtype) for i in self.residuals.whole
+        ]
+        with tf.control_dependencies(before):
+            results = list(self._forward(*handles, seed, *values))
+        count = len(self.graph.fetches)
+        return results[:count], before + results[count:]
 
     def __call__(self, op: tf.Operation, output_gradients: Sequence[tf.Tensor | None]) -> list[Any]:
         """Returns the gradients of the IdentityN that ties a call together, one for each of its inputs."""
@@ -139,19 +158,43 @@ class _Backward:
         }
         if not wanted:
             return [None] * len(op.inputs)
+        states, rest = self.run_backward(handles, arguments, wanted, _without_gradient)
+        return [None] * outputs + states + [None] * (len(self.snapshots) + len(self.kept) + 1) + rest
+
+    def run_backward(
+        self,
+        handles: Tensors,
+        arguments: Tensors,
+        wanted: Mapping[int, tf.Tensor],
+        finish: Callable[[Tensors, Tensors], Tensors],
+    ) -> tuple[list[Any], list[Any]]:
+        """Takes gradients.
+
+        Args:
+            handles: The state.
+            arguments: What the forward function kept, the seed, the inputs.
+            wanted: Gradients of the results, by position.
+            finish: Applied to the gradients' tensors, and to what they were made of.
+
+        Returns:
+            The gradients of the state and those of the inputs, None where there is none.
+        """
         given = tuple(wanted)
         if given not in self._functions:
-            self._functions[given] = self._build(given, [op.outputs[i].dtype for i in given])
+            self._functions[given] = self._build(given, [wanted[i].dtype for i in given])
         built = self._functions[given]
-        arguments += wanted.values()
+        arguments = [*arguments, *wanted.values()]
         results = built.function(*(handles[i] for i in built.state), *arguments)
-        flat = iter(_without_gradient(results, arguments))
+        flat = iter(finish(results, arguments))
         gradients = [_take(kind, flat) for kind in built.layout]
-        states, rest = gradients[: len(self.state)], gradients[len(self.state) :]
-        return [None] * outputs + states + [None] * (len(self.snapshots) + len(self.kept) + 1) + rest
+        return gradients[: len(self.state)], gradients[len(self.state) :]
 
     def _build(self, given: tuple[int, ...], dtypes: list[tf.DType]) -> _Built:
         gradient, layout = self._differentiate(given)
+        taken: frozenset[int] = frozenset()
+        if self._is_saved:
+            numbers = {i: self.variables[i].dtype.as_datatype_enum for i in self.snapshots}
+            gradient, taken = read_values(gradient, numbers)
         used = {Ref.parse(i).tensor for node in gradient.nodes.values() for i in node.input}
         passed = [i for i in range(len(self.state)) if f"{STATE}/{i}:0" in used and i not in self.snapshots]
         handles_passed = [self.state[i] for i in passed]
@@ -162,7 +205,11 @@ class _Backward:
             kept, rest = _split(rest, len(self.kept))
             (seed, *values), wanted = _split(rest, 1 + len(self.inputs))
             names = {f"{STATE}/{i}:0": t for i, t in zip(passed, handles, strict=True)}
-            names |= {f"{STATE}/{i}:0": _own_variable(t) for i, t in zip(self.snapshots, before, strict=True)}
+            for i, value in zip(self.snapshots, before, strict=True):
+                if i in taken:
+                    names[f"{VALUE}/{i}:0"] = value
+                else:
+                    names[f"{STATE}/{i}:0"] = _own_variable(value, self._is_saved)
             names |= {f"{RESIDUAL}/{i}:0": t for i, t in enumerate(kept)}
             names |= {f"{_GRADIENT}/{i}:0": t for i, t in zip(given, wanted, strict=True)}
             return import_graph(gradient, {**reserved_names([], values), SEED: seed, **names})
@@ -243,9 +290,14 @@ class _Backward:
         return dtype.is_floating or dtype.is_complex
 
 
-def _own_variable(value: tf.Tensor) -> tf.Tensor:
-    """Makes a variable that lives as long as the function runs, and returns its handle."""
-    handle = tf.raw_ops.VarHandleOp(dtype=value.dtype, shape=value.shape, shared_name=ANONYMOUS_NAME)
+def _own_variable(value: tf.Tensor, is_saved: bool) -> tf.Tensor:
+    """Makes a variable that lives as long as the function runs, and returns its handle.
+
+    TensorFlow gives every variable in a SavedModel's functions a name when it loads them. So there it lasts, and it
+    must not share its name with another one.
+    """
+    name = f"hubkeras_{uuid.uuid4()}" if is_saved else ANONYMOUS_NAME
+    handle = tf.raw_ops.VarHandleOp(dtype=value.dtype, shape=value.shape, shared_name=name)
     with tf.control_dependencies([tf.raw_ops.AssignVariableOp(resource=handle, value=value)]):
         return tf.identity(handle)
 

@@ -13,6 +13,7 @@ from hubkeras.functions.importing import gradient_errors
 from hubkeras.functions.open_calls import opened_calls
 from hubkeras.functions.replayed_gradients import build_replayed
 from hubkeras.functions.resources import Table, run_with_tables
+from hubkeras.functions.saved_gradients import run_with_saved_gradients
 from hubkeras.functions.state import is_distributed, replica
 from hubkeras.functions.tensor_info import flatten_all, input_infos, output_infos, pack_all
 from hubkeras.graphs import tensorflow_internals
@@ -160,6 +161,23 @@ class BoundSubgraph:
                 raise _not_here(self.graph) from error
             raise
 
+    def call_to_save(self, inputs: Sequence[tf.Tensor] = ()) -> list[tf.Tensor]:
+        """Runs the subgraph in a function that is traced for a SavedModel, which its gradients are to travel with.
+
+        Args:
+            inputs: Values of the fed tensors.
+
+        Returns:
+            The fetched tensors.
+        """
+        if not self.graph.needs_replay:
+            return self(inputs)
+        for variable in self._variables.values():
+            note_access(variable)
+        seed = _random_seed() if self._draws else tf.zeros([2], tf.int32)
+        state = self._variant.handles(self.graph)
+        return run_with_saved_gradients(self._seeded, self._differentiable, state, seed, list(inputs))
+
     @property
     def variables(self) -> list[str]:
         """Names of the variables that it reaches."""
@@ -244,6 +262,17 @@ class SignatureFunction:
             The outputs by name.
         """
         return pack_all(self.outputs, self.bound(flatten_all(self.inputs, inputs), watch, gradients, draw_seed))
+
+    def call_to_save(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Computes the outputs in a function that is traced for a SavedModel, which its gradients are to travel with.
+
+        Args:
+            inputs: Tensors by name.
+
+        Returns:
+            The outputs by name.
+        """
+        return pack_all(self.outputs, self.bound.call_to_save(flatten_all(self.inputs, inputs)))
 
 
 class VariantFunctions:

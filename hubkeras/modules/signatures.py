@@ -73,7 +73,7 @@ class SignatureCallable:
     @cached_property
     def _concrete_function(self) -> Any:
         specs = self.structured_input_signature[1]
-        names = {n if _is_parameter(n) else f"hubkeras_input_{i}": n for i, n in enumerate(specs)}
+        names = {n if is_parameter(n) else f"hubkeras_input_{i}": n for i, n in enumerate(specs)}
 
         def call(**values: Any) -> dict[str, Any]:
             return self._module.variant().function(self._name)(
@@ -113,7 +113,7 @@ class SignatureCallable:
         return f"<hubkeras signature {self._name!r} of {self._module.description.label}>"
 
 
-def _is_parameter(name: str) -> bool:
+def is_parameter(name: str) -> bool:
     """Tells whether TensorFlow's functions take a name as it is."""
     return name.isidentifier() and name[0].isalpha() and name != "self" and not keyword.iskeyword(name)
 

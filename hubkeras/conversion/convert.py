@@ -1,0 +1,116 @@
+"""`hubkeras.convert`: from a module to other formats, and back."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hubkeras.conversion.verification import Verified, verify
+from hubkeras.errors import ConversionError
+from hubkeras.modules.loader import load
+from hubkeras.modules.module import Module
+from hubkeras.modules.staging import new_directory, new_file
+from hubkeras.modules.tf2_objects import LoadedObject
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Collection, Iterable
+
+_log = logging.getLogger("hubkeras")
+_TARGETS = {"saved_model": "hubkeras.conversion.saved_model"}
+"""By what a format is called, the module of this folder that has `IS_DIRECTORY`, `write` and `checks`."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion wrote, and how it was verified."""
+
+    path: Path
+    """Where it is."""
+    to: str
+    """The format."""
+    verified: Verified
+    """What was compared."""
+
+    @property
+    def greatest_difference(self) -> float:
+        """The greatest absolute difference of a number between both sides; 0 where nothing was compared."""
+        return max(self.verified.differences.values(), default=0.0)
+
+    def __str__(self) -> str:
+        differences = self.verified.differences
+        lines = [f"{self.path} ({self.to}): greatest difference {self.greatest_difference:.3g}"]
+        lines += [f"  {name}: {difference:.3g}" for name, difference in differences.items()]
+        lines += [f"  {name}: random, same dtypes and ranks" for name in self.verified.random]
+        lines += [
+            f"  {name}: not tried, the module takes none of the generated inputs" for name in self.verified.untried
+        ]
+        return "\n".join(lines)
+
+
+def convert(
+    handle: Any,
+    path: str | os.PathLike[str],
+    to: str,
+    *,
+    tags: Iterable[str] | None = None,
+    train_tags: Iterable[str] | None = None,
+    safe_mode: bool = True,
+    allow_ops: Collection[str] = (),
+) -> Conversion:
+    """Writes a module in another format, and verifies that it computes the same there.
+
+    Both sides run on generated inputs, for every signature. If they disagree, nothing is left at `path`.
+
+    Args:
+        handle: Anything that `hubkeras.load` takes, or what it returned: then the variables' values of today count.
+        path: A path that does not exist yet; for a directory, an empty one will do.
+        to: The format. "saved_model": a reusable TF2 SavedModel, for everything that reads these without hubkeras.
+        tags: The graph variant for inference, as in `hubkeras.load`.
+        train_tags: The graph variant for training.
+        safe_mode: Whether a module with ops that reach out of the graph is refused.
+        allow_ops: Names of such ops that are allowed all the same.
+
+    Returns:
+        What was written, with the greatest difference for every signature.
+
+    Raises:
+        ConversionError: There is no such format, or what was written disagrees with the module.
+        UnsupportedError: The format cannot hold the module.
+        ExportExistsError: There is something at `path`.
+        ExportError: It could not be written.
+
+    Example:
+        >>> hubkeras.convert("path/to/module", "served/1", to="saved_model").greatest_difference  # doctest: +SKIP
+        0.0
+
+    It takes one graph variant for inference and one for training along, no others, and no attached messages.
+    """
+    if to not in _TARGETS:
+        raise ConversionError(
+            "Cannot convert to this format", expected=f"to= one of {sorted(_TARGETS)}", received=repr(to)
+        )
+    module = handle
+    if not isinstance(handle, (Module, LoadedObject)):
+        module = load(handle, tags, train_tags=train_tags, safe_mode=safe_mode, allow_ops=allow_ops)
+    elif tags is not None or train_tags is not None:
+        raise ConversionError(
+            f"Cannot convert {module!r}: its graph variants are chosen already",
+            expected="a handle, where tags or train_tags are given",
+            received="a loaded module",
+        )
+    target: Any = importlib.import_module(_TARGETS[to])
+    label = module.description.label
+    new = new_directory if target.IS_DIRECTORY else new_file
+    with new(path, f"module {label}") as staging:
+        # What runs below may assign variables, and those of the caller's module are the caller's.
+        original = module if module is not handle else copy.deepcopy(module)
+        _log.info("Writing module %s to %s", label, path)
+        target.write(module, staging)
+        _log.info("Verifying what was written to %s", path)
+        found = verify(target.checks(original, staging), f"{path} ({to})")
+    return Conversion(Path(path), to, found)
