@@ -47,10 +47,12 @@ def extract(chunks: Iterator[bytes], directory: Path) -> dict[str, FileDigest]:
 
     It does not look at what a module needs, and keeps neither modes nor owners nor times.
     """
+    # An empty chunk means the end to what reads further down, and a server may send one in between.
     head, chunks = peek(chunk for chunk in chunks if chunk)
     limits = config.archive_limits()
     target = ExtractionDirectory(directory, limits)
     if head.startswith(_ZIP):
+        # In the cache, not in /tmp: that may be a small disk in memory, and room was checked for the cache alone.
         with tempfile.TemporaryFile(dir=directory.parent) as file:
             for chunk in chunks:
                 file.write(chunk)
@@ -74,6 +76,7 @@ def module_root(directory: Path, files: dict[str, FileDigest]) -> tuple[Path, di
     """
     if not files.keys().isdisjoint(GRAPH_FILES):
         return directory, files
+    # The Finder of macOS packs these beside the folder that its user chose.
     tops = {name.split("/", 1)[0] for name in files} - _MAC_LITTER
     top = min(tops, default="")
     if len(tops) == 1 and not files.keys().isdisjoint(f"{top}/{name}" for name in GRAPH_FILES):
@@ -99,6 +102,7 @@ def peek(chunks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
 
 def looks_like_archive(head: bytes) -> bool:
     """Tells from its first bytes (257 or more) whether something may be an archive of a known format."""
+    # The refused formats count too: to be told that bzip2 is not taken helps more than "not a valid module".
     return head.startswith((GZIP_MAGIC, *_ZIP, *_REFUSED)) or head[_TAR_MAGIC] == b"ustar" or _is_old_tar(head)
 
 

@@ -20,6 +20,8 @@ MARKER = ".hubkeras.json"
 """The file in which the cache notes what it fetched (see `completeness`)."""
 
 _DRIVE = re.compile(r"^[A-Za-z]:")
+# Windows opens its device for such a name in any folder and with any suffix. Refused everywhere, so that an archive is
+# good or bad on all systems alike.
 _WINDOWS_DEVICE = re.compile(r"^(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?$", re.IGNORECASE)
 _LONGEST_COMPONENT = 255
 
@@ -92,6 +94,7 @@ class ExtractionDirectory:
         for depth in range(1, len(parts) + 1):
             name = "/".join(parts[:depth])
             is_directory = member.is_directory or depth < len(parts)
+            # Folders are claimed again by each member in them, so one may be met again, spelled the same; a file never.
             known = self._taken.setdefault(_folded(name), (name, is_directory, self._members))
             if known[2] != self._members and not (known[:2] == (name, True) and is_directory):
                 raise member_refused(member.name, f"a second member in the place of {known[0]!r}")
@@ -100,8 +103,10 @@ class ExtractionDirectory:
     def _write(self, path: Path, member: Member) -> FileDigest:
         digest = hashlib.sha256()
         size = 0
+        # "x" is a second defence: a file that is there already, or a link, fails here even if a check above has a hole.
         with path.open("xb") as file:
             for chunk in member.content:
+                # Counted before it is written: the size in a header is what the archive claims, and may be a lie.
                 size += len(chunk)
                 self._bytes += len(chunk)
                 if self._bytes > self.limits.total_bytes:
@@ -126,6 +131,7 @@ def safe_parts(name: str, longest: int) -> tuple[str, ...]:
         raise member_refused(name[:60] + "...", f"a path longer than {longest} characters (HUBKERAS_MAX_ARCHIVE_PATH)")
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
         raise member_refused(name, "a NUL or another control character in its name")
+    # Readers decode with "surrogateescape", so bytes that are not UTF-8 arrive as lone surrogates.
     if any("\ud800" <= letter <= "\udfff" for letter in name):
         raise member_refused(name, "a name that is not UTF-8")
     if name.startswith(("/", "\\")) or _DRIVE.match(name):
@@ -167,4 +173,5 @@ def limit_exceeded(what: str, limit: int, variable: str) -> ArchiveError:
 
 
 def _folded(name: str) -> str:
+    # Twice: folding can take a composed letter apart again, and macOS takes both spellings for one file.
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

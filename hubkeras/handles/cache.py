@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hubkeras import config
 from hubkeras.errors import CacheError, HandleError
-from hubkeras.handles.cache_entries import Entry, delete, disk_errors, link_target
+from hubkeras.handles.cache_entries import CacheEntry, delete, disk_errors, link_target
 from hubkeras.handles.completeness import Marker, digest_files, what_is_missing
 from hubkeras.handles.handle import redacted
 from hubkeras.handles.locking import temporary_directory
@@ -118,10 +118,12 @@ def remove_cached(handle: str | os.PathLike[str]) -> int:
     freed = 0
     for entry in _known(root, handle):
         module = _module(entry)
-        with temporary_directory(entry) as work, disk_errors(root):
+        with temporary_directory(entry) as staging, disk_errors(root):
             for alias in module.aliases:
                 (root / alias).unlink(missing_ok=True)
-            entry.directory.rename(work / "removed")
+            # A rename first: whoever looks meanwhile finds the whole module or none, never half of one that is being
+            # deleted.
+            entry.directory.rename(staging / "removed")
             delete(entry.descriptor)
         freed += module.size
     return freed
@@ -150,6 +152,7 @@ def pin(handle: str | os.PathLike[str], sha256: str | None = None) -> str:
     archive is fetched: where the module is in the cache already, pin the sha256 of its files, or remove it first.
     """
     parsed = _cached_handle(handle)
+    # "" stands for "need not be looked at": the pin of a given sha256 can be set before the module was ever fetched.
     place = "" if sha256 is not None else parsed.directory_in_place() or find_cached(parsed)[0]
     if place is None:
         raise _not_in_the_cache(parsed.text)
@@ -160,7 +163,7 @@ def pin(handle: str | os.PathLike[str], sha256: str | None = None) -> str:
             expected="a sha256 of 64 hexadecimal digits",
             received=repr(sha256),
         )
-    write_pin(Entry.of(config.local_cache_directory(), parsed.pin_names[0]), value)
+    write_pin(CacheEntry.of(config.local_cache_directory(), parsed.pin_names[0]), value)
     return value
 
 
@@ -179,7 +182,7 @@ def unpin(handle: str | os.PathLike[str]) -> None:
     root = config.local_cache_directory()
     with disk_errors(root):
         for name in _cached_handle(handle).pin_names:
-            Entry.of(root, name).pin.unlink(missing_ok=True)
+            CacheEntry.of(root, name).pin.unlink(missing_ok=True)
 
 
 def pinned_sha256(handle: str | os.PathLike[str]) -> str:
@@ -206,16 +209,19 @@ def _cached_handle(handle: str | os.PathLike[str]) -> Handle:
     return parsed
 
 
-def _known(root: Path, handle: str | os.PathLike[str]) -> list[Entry]:
+def _known(root: Path, handle: str | os.PathLike[str]) -> list[CacheEntry]:
     """Returns the entries of a handle that exist, links aside."""
     text = os.fspath(handle)
     is_name = _NAME.match(text)
-    entries = [Entry(root, text)] if is_name else [Entry.of(root, name) for name in _cached_handle(handle).names]
+    entries = (
+        [CacheEntry(root, text)] if is_name else [CacheEntry.of(root, name) for name in _cached_handle(handle).names]
+    )
     found = {entry.name: entry for entry in entries if os.path.lexists(entry.directory)}
     for entry in list(found.values()):
+        # A link within the cache is another name of one module: the folder itself is what is verified or removed.
         if entry.directory.is_symlink() and (module := link_target(entry.directory)).parent == root:
             del found[entry.name]
-            found[module.name] = Entry(root, module.name)
+            found[module.name] = CacheEntry(root, module.name)
     if not found:
         raise _not_in_the_cache(text)
     return list(found.values())
@@ -229,16 +235,16 @@ def _not_in_the_cache(text: str) -> CacheError:
     )
 
 
-def _entries(root: Path) -> Iterator[Entry]:
+def _entries(root: Path) -> Iterator[CacheEntry]:
     """Gives the modules of a cache: folders, and links to folders elsewhere."""
     names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
     for name in filter(_NAME.match, names):
         path = root / name
         if path.is_dir() and not (path.is_symlink() and link_target(path).parent == root):
-            yield Entry(root, name)
+            yield CacheEntry(root, name)
 
 
-def _module(entry: Entry) -> CachedModule:
+def _module(entry: CacheEntry) -> CachedModule:
     directory = entry.directory
     marker = Marker.read(directory)
     links = [path for path in entry.root.iterdir() if path.is_symlink() and link_target(path) == directory]
@@ -247,6 +253,7 @@ def _module(entry: Entry) -> CachedModule:
         name=entry.name,
         path=link_target(directory),
         handle=marker.handle if marker else _described(entry),
+        # `lstat`, as a link in a module takes no room here however large what it leads to is.
         size=0 if is_elsewhere else sum(path.lstat().st_size for path in directory.rglob("*") if path.is_file()),
         problem=what_is_missing(directory),
         sha256=marker.sha256 if marker else "",
@@ -254,7 +261,7 @@ def _module(entry: Entry) -> CachedModule:
     )
 
 
-def _described(entry: Entry) -> str:
+def _described(entry: CacheEntry) -> str:
     if not entry.descriptor.is_file():
         return ""
     with entry.descriptor.open(encoding="utf-8", errors="replace") as file:

@@ -36,15 +36,17 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """One folder of the cache and the files beside it. Whether it exists is another question."""
 
     root: Path
     name: str
 
     @classmethod
-    def of(cls, root: Path, handle: str) -> Entry:
+    def of(cls, root: Path, handle: str) -> CacheEntry:
         """Returns the entry that tensorflow_hub would use for this very text."""
+        # sha1, as tensorflow_hub has it: both find in one cache what the other fetched. Nothing rests on it being hard
+        # to forge.
         return cls(root, hashlib.sha1(handle.encode("utf-8"), usedforsecurity=False).hexdigest())
 
     @property
@@ -76,7 +78,7 @@ def find_complete(root: Path, names: Iterable[str]) -> tuple[Path | None, str]:
     """
     broken = ""
     for name in dict.fromkeys(names):
-        directory = Entry.of(root, name).directory
+        directory = CacheEntry.of(root, name).directory
         if not directory.is_dir():
             continue
         missing = what_is_missing(directory)
@@ -88,15 +90,17 @@ def find_complete(root: Path, names: Iterable[str]) -> tuple[Path | None, str]:
 
 def link_target(path: Path) -> Path:
     """Returns where a link of the cache leads; anything else is its own target."""
+    # One step only, and no `resolve()`: a cache directory that is a link itself keeps the name that its user gave it.
     return Path(os.path.normpath(path.parent / path.readlink())) if path.is_symlink() else path
 
 
-def publish(module: Path, entry: Entry, aside: Path) -> Path:
+def publish(module: Path, entry: CacheEntry, aside: Path) -> Path:
     """Makes a complete folder the entry, by a rename; an entry that is there and complete wins.
 
     Raises:
         CacheError: If the rename fails.
     """
+    # Several times: between clearing the place and the rename another process may put its own module there.
     for attempt in range(_ATTEMPTS):
         if not what_is_missing(entry.directory):
             return entry.directory
@@ -119,6 +123,7 @@ def _clear(directory: Path, aside: Path) -> None:
     """Moves an incomplete entry away, and back if another process completed it in between."""
     with suppress(FileNotFoundError):
         directory.rename(aside)
+        # Between the look at it and its rename, another process may have finished this very entry.
         if not aside.is_symlink() and not what_is_missing(aside):
             aside.rename(directory)
 
@@ -126,7 +131,7 @@ def _clear(directory: Path, aside: Path) -> None:
 def link_names(root: Path, names: Iterable[str], directory: Path) -> None:
     """Lets other names of a module lead to its folder, where the filesystem and its rights allow it."""
     for name in names:
-        alias = Entry.of(root, name).directory
+        alias = CacheEntry.of(root, name).directory
         if alias == directory or os.path.lexists(alias):
             continue
         try:
@@ -136,9 +141,9 @@ def link_names(root: Path, names: Iterable[str], directory: Path) -> None:
             return
 
 
-def write_descriptor(entry: Entry, handle: str, work: Path) -> None:
+def write_descriptor(entry: CacheEntry, handle: str, staging: Path) -> None:
     """Writes the note beside an entry that says for people what it is."""
-    draft = work / "descriptor.txt"
+    draft = staging / "descriptor.txt"
     draft.write_text(
         f"Module: {handle}\nDownload Time: {datetime.datetime.now()}\n"
         f"Downloader Hostname: {socket.gethostname()} (PID:{os.getpid()})",
@@ -153,6 +158,7 @@ def sync_tree(directory: Path) -> None:
         if path.is_dir():
             sync_directory(path)
         else:
+            # Not "rb": on Windows a file must be open for writing to be flushed.
             with path.open("r+b") as file:
                 os.fsync(file.fileno())
     sync_directory(directory)

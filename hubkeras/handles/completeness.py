@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+# tensorflow_hub leaves no list of files. A folder that an interrupted copy lost can only be told by ops that read it.
 _NEEDS = {"variables": (b"VarHandleOp", b"VariableV2", b"RestoreV2"), "assets": (b"asset_filepaths",)}
 _PIECE = 1 << 20
+# An archive may bring a "marker" along where tensorflow_hub unpacked it; a real one has some 100 bytes for each file.
 _LONGEST_MARKER = 64 << 20
 
 
@@ -54,6 +56,7 @@ class Marker:
             files = {name: FileDigest(**digest) for name, digest in fields.pop("files").items()}
             marker = cls(**fields, files=files)
             texts = [marker.handle, marker.sha256, marker.archive_sha256, *(digest.sha256 for digest in files.values())]
+            # A dataclass checks no types, and JSON gives lists and numbers as gladly as texts.
             is_sound = all(type(text) is str for text in texts) and all(map(_is_sound, files.items()))
             return marker if is_sound else None
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -72,6 +75,7 @@ def tree_sha256(files: Mapping[str, FileDigest]) -> str:
     Outside Python: `find . -type f ! -name .hubkeras.json -printf '%P\n' | LC_ALL=C sort | xargs -d '\n' sha256sum |
     sha256sum` in the module's directory gives the same.
     """
+    # By bytes, as `LC_ALL=C sort` does: Python's own order of texts is that of code points.
     names = sorted(files, key=str.encode)
     return hashlib.sha256("".join(f"{files[name].sha256}  {name}\n" for name in names).encode()).hexdigest()
 
@@ -117,6 +121,7 @@ def _missing_by_graph(directory: Path) -> str:
     if graph is None or not graph.stat().st_size:
         return "it contains neither saved_model.pb nor saved_model.pbtxt"
     variables = directory / "variables"
+    # The folder may be empty or missing for a module without variables, so only one of the two is a sign of damage.
     if (variables / "variables.index").is_file() != any(variables.glob("variables.data-*")):
         return "variables/ holds only one of the index and the data"
     empty = [name for name in _NEEDS if not any((directory / name).glob("*"))]
@@ -129,6 +134,7 @@ def _mentions(path: Path, words: tuple[bytes, ...]) -> bool:
     tail = b""
     with path.open("rb") as file:
         while piece := file.read(_PIECE):
+            # With the end of the piece before, as a word may lie across the border of two.
             if any(word in tail + piece for word in words):
                 return True
             tail = piece[-overlap:]

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hubkeras.handles.progress import Meter
 
 _PIECE = 1 << 17
+# Chunks of `_PIECE` bytes: 8 MB, enough for the network not to wait while a file is written, and little memory.
 _AHEAD = 64
 _PROGRESS = 1 << 20
 _POLL = 0.1
@@ -66,6 +67,7 @@ class Download:
         self._promised: dict[str, bytes] = {}
         self._validator = ""
         self._accepts_ranges = True
+        # One more try alone: an address that is forbidden for good must not be asked over and over.
         self._was_forbidden = False
         self.received = 0
         self.total: int | None = None
@@ -118,9 +120,13 @@ class Download:
     def _check_status(self, response: requests.Response) -> None:
         """Raises the error that a status stands for."""
         status = response.status_code
+        # The server says that the rest which was asked for does not exist, or it cannot give parts: begin at the first
+        # byte.
         if status == 416 and self.received:
             self._accepts_ranges = False
             raise TransientError(f"{self.state}, so it cannot be resumed")
+        # Storage hosts redirect to addresses that are signed for minutes. To ask again from the start gives a fresh
+        # one.
         if status == 403 and response.history and not self._was_forbidden:
             self._was_forbidden = True
             raise TransientError(f"{self.state}, perhaps a signed address that has expired")
@@ -144,6 +150,7 @@ class Download:
     def _start(self, response: requests.Response, body: Body) -> None:
         """Holds a response against what came before, and reads past what is known already."""
         begin, total = self._extent(response)
+        # Until a byte has come there is nothing to hold a response against: each one is a new beginning.
         if not self.received:
             self.total = total
             self._validator = _validator(response)
@@ -152,6 +159,8 @@ class Download:
         if None not in (total, self.total) and total != self.total:
             raise self._changed()
         self.total = self.total or total
+        # Status 200 although a part was asked for: the server does not do ranges, or the file may have changed (If-
+        # Range).
         if not begin:
             self._skip_known(body)
 
@@ -168,6 +177,7 @@ class Download:
 
     def _skip_known(self, body: Body) -> None:
         """Reads a file from its beginning up to where its download broke, and makes sure that it is the same."""
+        # Without a validator nothing else tells whether the bytes before the break and those after it are of one file.
         digest = hashlib.sha256()
         left = self.received
         while left:
@@ -214,6 +224,7 @@ class HttpArchive:
         try:
             return self._fetch(directory / "first", meter)
         except ChangedError:
+            # What was unpacked of the old file is mixed with nothing: the new one gets an empty folder.
             return self._fetch(directory / "second", meter)
 
     def _fetch(self, directory: Path, meter: Meter) -> FetchedModule:
@@ -253,6 +264,8 @@ def read_ahead(chunks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
     stopped = threading.Event()
 
     def put(item: bytes | BaseException) -> None:
+        # A plain put() would wait for ever on a full queue once the reader has gone, and keep thread and connection
+        # alive.
         while not stopped.is_set():
             with suppress(Full):
                 queue.put(item, timeout=_POLL)
@@ -264,6 +277,7 @@ def read_ahead(chunks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
                 put(chunk)
                 if stopped.is_set():
                     return
+            # No chunk is empty, so an empty one can mark the end.
             put(b"")
         except BaseException as error:  # handed over to whoever waits for the bytes
             put(error)
@@ -274,6 +288,7 @@ def read_ahead(chunks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
                 raise item
             yield item
 
+    # A daemon, so that a server which does not answer cannot keep a program from ending.
     thread = threading.Thread(target=read, name="hubkeras-download", daemon=True)
     thread.start()
     try:
@@ -284,6 +299,7 @@ def read_ahead(chunks: Iterator[bytes]) -> Iterator[Iterator[bytes]]:
 
 def _check_room(directory: Path, size: int | None) -> None:
     free = shutil.disk_usage(directory).free
+    # The packed size is the least that unpacking needs; what it really takes, the disk says in time.
     if size is not None and size > free:
         raise CacheError(
             f"The disk of the cache directory {directory.parents[2]} is full",
@@ -296,6 +312,7 @@ def _check_room(directory: Path, size: int | None) -> None:
 def _validator(response: requests.Response) -> str:
     """Returns what tells a server by which state of the file to resume."""
     tag = response.headers.get("ETag", "")
+    # A weak tag (W/"...") is no promise of equal bytes, and RFC 9110 forbids it in If-Range.
     return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
@@ -307,6 +324,8 @@ def _promised_digests(response: requests.Response) -> dict[str, bytes]:
         for field in headers.get(name, "").split(","):
             key, _, value = field.strip().partition("=")
             if value and key.lower() == kind:
+                # A digest that cannot be read counts as none: servers and proxies garble headers, and the archive may
+                # still be whole.
                 with suppress(ValueError):
                     found[kind.replace("-", "")] = base64.b64decode(value.strip(":"), validate=True)
     return found

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 GZIP_MAGIC = b"\x1f\x8b"
 _PIECE = 1 << 20
+# Bytes that may be unpacked at any ratio: a small archive of zeros is no attack, and its ratio may be a thousand.
 _FREE = 16 << 20
 _GZIP_FORMAT = 31  # zlib's code for a gzip header and the largest window
 
@@ -33,6 +34,7 @@ def gunzip(chunks: Iterator[bytes], ratio: int) -> Iterator[bytes]:
         data = chunk
         while data:
             if stream.eof:
+                # tar and tape programs fill up their last block with zeros behind the stream.
                 data = data.lstrip(b"\0")
                 if not data:
                     break
@@ -43,6 +45,8 @@ def gunzip(chunks: Iterator[bytes], ratio: int) -> Iterator[bytes]:
                 raise limit_exceeded("bytes for its size", packed * ratio, "HUBKERAS_MAX_ARCHIVE_RATIO")
             if piece:
                 yield piece
+            # zlib puts what it has not used in one of two places: behind a stream's end, or what `_PIECE` left no room
+            # for.
             data = stream.unused_data if stream.eof else stream.unconsumed_tail
     if not stream.eof:
         raise ArchiveError("The archive ends too early", received=f"{packed} bytes of a packed stream without its end")

@@ -27,6 +27,7 @@ _LONGEST_WAIT = 120.0
 _SHOWN_BYTES = 120
 _RATE_WINDOW = 60.0
 """Seconds of waiting over which the rate of a body is taken."""
+# "identity", as some servers would else send a .tar.gz with "Content-Encoding: gzip", which a range cannot resume.
 _HEADERS = {"User-Agent": "hubkeras", "Accept": "*/*", "Accept-Encoding": "identity"}
 
 
@@ -50,6 +51,7 @@ class _Retries(urllib3.Retry):
     def increment(self, method: str | None = None, url: str | None = None, *rest: Any, **details: Any) -> _Retries:
         response, error = details.get("response"), details.get("error")
         pause = self.get_retry_after(response) if response else None
+        # Sleeping for hours because a server says so would look like a hang; the error tells how long it asks for.
         if (pause or 0.0) > _LONGEST_WAIT or _is_about_certificates(error):
             raise MaxRetryError(details["_pool"], url or "", error)
         following = super().increment(method, url, *rest, **details)
@@ -97,6 +99,7 @@ def get(session: requests.Session, url: str, headers: Mapping[str, str] | None =
         DownloadError: If there is none, or the server stays busy.
     """
     url, credentials = _without_credentials(url)
+    # Scheme and host with its port: credentials meant for https must not go over http to the same host.
     origin = urlsplit(url)[:2]
     history: list[requests.Response] = []
     while len(history) < _MOST_REDIRECTS:
@@ -205,6 +208,8 @@ def _send(
             auth=auth,
             stream=True,
             allow_redirects=False,
+            # Connecting and silence while reading. A host that does not take a connection within 15 s will not do so in
+            # 60 either.
             timeout=(min(seconds, 15.0), seconds),
             verify=config.checks_certificates(),
         )
@@ -220,11 +225,14 @@ def _send(
             received=f"no answer ({_reason(error)})",
             fix="Look at the address, the network and its proxies, and try again later",
         ) from None
+    # requests lets some of these through as they are, such as about a host that cannot be written as a name.
     except (urllib3.exceptions.HTTPError, ValueError) as error:
         raise DownloadError(f"Cannot ask {redacted(url)}", received=type(error).__name__) from None
 
 
 def _is_about_certificates(error: Exception | None) -> bool:
+    # Only a certificate that is not trusted is final. Other TLS errors are connections that broke, which a retry may
+    # mend.
     is_tls = isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError)
     return is_tls and "CERTIFICATE" in str(error).upper()
 
@@ -242,6 +250,7 @@ def _redirected(url: str, target: str) -> str:
         scheme = urlsplit(following).scheme
     except ValueError as error:
         raise DownloadError(f"{redacted(url)} redirects to what is no address", received=type(error).__name__) from None
+    # What an https address promises about who sends the bytes must not be lost on the way.
     if scheme not in ("http", "https") or (scheme == "http" and urlsplit(url).scheme == "https"):
         raise DownloadError(
             f"{redacted(url)} redirects to {redacted(following)}, which is refused",

@@ -81,6 +81,7 @@ class KaggleModel:
             for spelled in (framework, "TensorFlow" + framework[-1])
         ]
         hosts = (SITE, SITE.replace("www.", ""))
+        # tfhub.dev redirects with this query, so addresses copied out of a browser's address line have it.
         queries = ("", "?tfhub-redirect=true")
         return tuple(f"{host}/models/{path}{query}" for path in shorts + longs for host in hosts for query in queries)
 
@@ -144,6 +145,7 @@ class KaggleArchive:
     def fetch(self, directory: Path, meter: Meter) -> FetchedModule:
         """Unpacks it while it is downloaded, after asking for the latest version where none is named."""
         model = self.kaggle
+        # Kaggle's download address needs a version; its answer about the model tells the latest one.
         if not model.version:
             model = replace(model, version=_latest(f"{API}/{model.short}/get"))
         return HttpArchive(f"{API}/{model.short}/download").fetch(directory, meter)
@@ -152,6 +154,7 @@ class KaggleArchive:
 def _latest(url: str) -> str:
     response, text = get_text(url)
     try:
+        # Through int, as what a server sends becomes part of an address.
         return str(int(json.loads(text)["versionNumber"]))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DownloadError(
@@ -173,6 +176,7 @@ class KagglehubFolder:
         kagglehub = importlib.import_module("kagglehub")
         try:
             folder = Path(kagglehub.model_download(self.kaggle.short))
+        # kagglehub raises what its many back ends raise. Any failure of it leaves the plain addresses to be tried.
         except Exception as error:
             raise DownloadError(f"kagglehub cannot fetch {self.kaggle.short}", received=type(error).__name__) from error
         missing = what_is_missing(folder)

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from hubkeras import config
 from hubkeras.config import LOGGER
 from hubkeras.errors import CacheError
-from hubkeras.handles.cache_entries import Entry, delete
+from hubkeras.handles.cache_entries import CacheEntry, delete
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,12 +27,13 @@ _LOCK = re.compile(r"^[0-9a-f]{40}\.hubkeras\.lock$")
 _NAME = re.compile(r"^[0-9a-f]{40}$")
 _OWNER = "owner"
 _FOREIGN_AGE = 24 * 3600.0
+# Seconds. Between making a folder and locking it, its process has no lock that others could see.
 _NEWBORN_AGE = 60.0
 _POLL = 0.05
 
 
 @contextmanager
-def temporary_directory(entry: Entry) -> Iterator[Path]:
+def temporary_directory(entry: CacheEntry) -> Iterator[Path]:
     """Makes a folder of this process alone beside an entry, and deletes it in the end.
 
     Raises:
@@ -53,12 +54,13 @@ def temporary_directory(entry: Entry) -> Iterator[Path]:
     try:
         yield path
     finally:
+        # Released first: Windows deletes no file that is open.
         owner.release()
         delete(path)
 
 
 @contextmanager
-def download_lock(entry: Entry, is_done: Callable[[], bool]) -> Iterator[None]:
+def download_lock(entry: CacheEntry, is_done: Callable[[], bool]) -> Iterator[None]:
     """Waits while another process downloads the same module, to spare a second download and for nothing else.
 
     Where locks do not work, or their holder is silent for longer than `HUBKERAS_LOCK_TIMEOUT`, it goes on without.
@@ -67,6 +69,8 @@ def download_lock(entry: Entry, is_done: Callable[[], bool]) -> Iterator[None]:
     lock = FileLock(entry.lock)
     deadline = time.monotonic() + config.lock_timeout()
     try:
+        # Polled and not waited for: the module may be complete long before its downloader lets go, or come from
+        # elsewhere.
         while not _acquired(lock) and not is_done() and time.monotonic() < deadline:
             time.sleep(_POLL)
     except (OSError, NotImplementedError) as error:
@@ -107,7 +111,9 @@ def remove_stale_files(root: Path) -> None:
 
 
 def _is_dead(path: Path, host: str, pid: int) -> bool:
+    # The youngest file counts: the folder's own time stands still while a large file in it grows.
     age = time.time() - max(item.stat().st_mtime for item in (path, *path.rglob("*")))
+    # On a network disk, locks and process numbers of another machine mean nothing here.
     if host != _HOST:
         return age > _FOREIGN_AGE
     if age < _NEWBORN_AGE and _runs(pid):
@@ -118,6 +124,7 @@ def _is_dead(path: Path, host: str, pid: int) -> bool:
 
 def _runs(pid: int) -> bool:
     """Tells whether a process exists; only a folder that is not locked yet depends on the answer."""
+    # On Windows, os.kill(pid, 0) would end the process.
     if os.name != "posix":
         return True
     try:

@@ -38,9 +38,11 @@ def parse_handle(handle: str | os.PathLike[str]) -> Handle:
         return LocalHandle.parse(text)
     if scheme is None:
         path = LocalHandle.parse(text)
+        # A folder of that name on disk comes first, as in tensorflow_hub, where such a text could only be a path.
         return path if path.exists() else KaggleHandle.match(text) or path
     if scheme[1].lower() not in ("http", "https"):
         return FilesystemHandle(text)
+    # Before the general form, which these addresses have too.
     return KaggleHandle.match(text) or TfHubHandle.match(text) or _web_handle(text)
 
 
@@ -53,6 +55,7 @@ def _web_handle(text: str) -> WebHandle:
         return WebHandle(text)
     near = nearest(redacted(text)) if host else ""
     raise HandleError(
+        # Not `redacted`, which needs an address that can be split; this one may be refused because it cannot.
         f"{text.partition('?')[0].rpartition('@')[2]!r} is no handle",
         expected=FORMS,
         fix=f"Did you mean {near}?" if near else "",

@@ -15,7 +15,7 @@ from hubkeras import config
 from hubkeras.errors import ArchiveError, DownloadError, HandleError, MissingFileError, OfflineError
 from hubkeras.handles.archive import GRAPH_FILES, SUFFIXES, extract
 from hubkeras.handles.archive_members import MARKER, FileDigest
-from hubkeras.handles.cache_entries import Entry
+from hubkeras.handles.cache_entries import CacheEntry
 from hubkeras.handles.filesystem_path import FilesystemPath
 from hubkeras.handles.handle import FORMS, FetchedModule, Handle, Source
 from hubkeras.handles.tfhub_to_kaggle import nearest
@@ -144,6 +144,8 @@ class FilesystemHandle(Handle):
 
     def directory_in_place(self) -> str | None:
         """Returns a directory, None for an archive."""
+        # By its name: asking a bucket what lies there takes a request and credentials, and a cached archive needs
+        # neither.
         if self.text.lower().endswith(SUFFIXES):
             return None
         _refuse_file_of_module(self.text)
@@ -185,7 +187,8 @@ def _refuse_file_of_module(text: str) -> None:
 def find_in_remote_cache(root: str, names: Iterable[str]) -> str | None:
     """Looks for an entry in a cache directory on another filesystem."""
     for name in dict.fromkeys(names):
-        folder = FilesystemPath(root) / Entry.of(Path(), name).name
+        # Object stores know no folders, so only a file that must be in it tells whether an entry is there.
+        folder = FilesystemPath(root) / CacheEntry.of(Path(), name).name
         if any((folder / graph).exists() for graph in GRAPH_FILES):
             return str(folder)
     return None

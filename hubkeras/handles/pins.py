@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from hubkeras import config
 from hubkeras.errors import CacheError
-from hubkeras.handles.cache_entries import Entry, disk_errors
+from hubkeras.handles.cache_entries import CacheEntry, disk_errors
 from hubkeras.handles.completeness import digest_files, tree_sha256
 from hubkeras.handles.locking import temporary_directory
 from hubkeras.handles.path_handles import digest_remote_files
@@ -31,14 +31,15 @@ SHA256 = re.compile(r"^[0-9a-f]{64}$")
 _LONGEST_PIN = 1000
 
 
-def read_pin(handle: Handle) -> tuple[Entry, list[str]] | None:
+def read_pin(handle: Handle) -> tuple[CacheEntry, list[str]] | None:
     """Returns the entry under which a module is pinned, with the sha256 that it may have; None if it is not pinned.
 
     Raises:
         CacheError: If there is a pin that cannot be read. It must never count as none.
     """
     root = config.local_cache_directory()
-    for entry in dict.fromkeys(Entry.of(root, name) for name in handle.pin_names):
+    # Under any of its names, or one spelling of an address would evade the pin set under another.
+    for entry in dict.fromkeys(CacheEntry.of(root, name) for name in handle.pin_names):
         try:
             with entry.pin.open("rb") as file:
                 lines = file.read(_LONGEST_PIN).decode("ascii", "replace").split()
@@ -57,10 +58,10 @@ def read_pin(handle: Handle) -> tuple[Entry, list[str]] | None:
     return None
 
 
-def write_pin(entry: Entry, *sha256: str) -> None:
+def write_pin(entry: CacheEntry, *sha256: str) -> None:
     """Writes a pin, by a rename: who reads it at the same time sees the old one or the new one, never a part."""
-    with temporary_directory(entry) as work, disk_errors(entry.root):
-        draft = work / "pin"
+    with temporary_directory(entry) as staging, disk_errors(entry.root):
+        draft = staging / "pin"
         draft.write_text("".join(f"{value}\n" for value in sha256), encoding="ascii")
         draft.replace(entry.pin)
 
@@ -80,6 +81,7 @@ def check_pin(
         return
     entry, accepted = pin
     found = sha256_of_files(place) if files is None else tree_sha256(files)
+    # The archive had the pinned sum: its files may be used from now on, when the archive itself is gone.
     if archive_sha256 == accepted[0]:
         write_pin(entry, archive_sha256, found)
     elif found not in accepted:

@@ -66,6 +66,7 @@ class Meter:
         if time.monotonic() - self._last >= self._interval:
             self.tell()
 
+    # The clock goes on: the user waits since the first attempt.
     def restart(self) -> None:
         """Begins again at no bytes."""
         self._received = 0

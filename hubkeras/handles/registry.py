@@ -59,4 +59,5 @@ def unregister_resolver(prefix: str) -> None:
 def find_resolver(handle: str) -> Callable[[str], str] | None:
     """Returns the registered function for a handle, None if there is none."""
     fitting = [prefix for prefix in _RESOLVERS if handle.startswith(prefix)]
+    # The longest, so that "hf://mine/" can be registered beside "hf://" in any order.
     return _RESOLVERS[max(fitting, key=len)] if fitting else None

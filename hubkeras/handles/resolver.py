@@ -11,7 +11,7 @@ from hubkeras.config import LOGGER
 from hubkeras.errors import CacheError, DownloadError, HubKerasError, OfflineError
 from hubkeras.handles.archive import module_root
 from hubkeras.handles.cache_entries import (
-    Entry,
+    CacheEntry,
     disk_errors,
     find_complete,
     link_names,
@@ -91,6 +91,7 @@ def is_available(handle: str | os.PathLike[str]) -> bool:
 
     It does not ask filesystems such as `gs://` and resolvers that were registered: for them it says False.
     """
+    # What a resolver does is not known, and it may download.
     if isinstance(handle, str) and find_resolver(handle):
         return False
     parsed = parse_handle(handle)
@@ -107,6 +108,7 @@ def find_cached(handle: Handle) -> tuple[str | None, str]:
     """
     remote_root = config.remote_cache_directory()
     if remote_root and not config.is_offline():
+        # Two names only: each costs a request to the other filesystem.
         remote = find_in_remote_cache(remote_root, (handle.names[0], handle.text))
         if remote is not None:
             return remote, ""
@@ -120,9 +122,10 @@ def _through_cache(handle: Handle, progress: Callable[[Progress], None] | None) 
     directory, broken = find_cached(handle)
     if directory is None:
         _check_network(handle, root, broken)
-        directory = str(_fetch_once(handle, Entry.of(root, handle.names[0]), progress))
+        directory = str(_fetch_once(handle, CacheEntry.of(root, handle.names[0]), progress))
     # After a download as well: where several processes fetch the module, the one that renames first decides.
     check_pin(handle, directory)
+    # So that tensorflow_hub, which knows this very text alone, finds the module as well.
     if handle.text in handle.names and "://" not in directory:
         link_names(root, (handle.text,), Path(directory))
     return directory
@@ -135,49 +138,55 @@ def _check_network(handle: Handle, root: Path, broken: str) -> None:
         return
     raise OfflineError(
         f"{redacted(handle.text)} is not in the cache, and HUBKERAS_OFFLINE is set",
-        expected=f"a complete entry {Entry.of(root, handle.names[0]).directory}",
+        expected=f"a complete entry {CacheEntry.of(root, handle.names[0]).directory}",
         received=broken or "no entry",
         fix="Unset HUBKERAS_OFFLINE once to fetch it, or copy the module's directory there",
     )
 
 
-def _fetch_once(handle: Handle, entry: Entry, progress: Callable[[Progress], None] | None) -> Path:
+def _fetch_once(handle: Handle, entry: CacheEntry, progress: Callable[[Progress], None] | None) -> Path:
     def is_done() -> bool:
         return find_complete(entry.root, handle.names)[0] is not None
 
     with disk_errors(entry.root), download_lock(entry, is_done):
+        # Again, under the lock: whoever held it before may have fetched the module.
         found, _ = find_complete(entry.root, handle.names)
         if found is not None:
             return found
-        with temporary_directory(entry) as work, progress_meter(redacted(handle.text), progress) as meter:
-            fetched = _fetch_from_first_source(handle, work, meter)
+        with temporary_directory(entry) as staging, progress_meter(redacted(handle.text), progress) as meter:
+            fetched = _fetch_from_first_source(handle, staging, meter)
+            # kagglehub keeps it in a cache of its own, maybe mounted read-only, so it is linked and not moved.
             if fetched.files is None:
                 link_names(entry.root, handle.names[:1], fetched.directory)
                 return fetched.directory
-            return _publish(handle, entry, fetched, work)
+            return _publish(handle, entry, fetched, staging)
 
 
-def _publish(handle: Handle, entry: Entry, fetched: FetchedModule, work: Path) -> Path:
+def _publish(handle: Handle, entry: CacheEntry, fetched: FetchedModule, staging: Path) -> Path:
     module, files = module_root(fetched.directory, fetched.files or {})
     marker = Marker(redacted(handle.text), tree_sha256(files), fetched.archive_sha256, files)
+    # Before it is published: a module that is not the pinned one must never be seen in the cache.
     check_pin(handle, module, files, fetched.archive_sha256)
     marker.write(module)
+    # After the marker, before the rename: should the machine fail, a marked entry must be one that the disk holds
+    # whole.
     sync_tree(module)
-    write_descriptor(entry, redacted(handle.text), work)
-    found = publish(module, entry, work)
+    write_descriptor(entry, redacted(handle.text), staging)
+    found = publish(module, entry, staging)
     LOGGER.info("Keeping %s in %s, sha256 %s", redacted(handle.text), found, marker.sha256)
     return found
 
 
-def _fetch_from_first_source(handle: Handle, work: Path, meter: Meter) -> FetchedModule:
+def _fetch_from_first_source(handle: Handle, staging: Path, meter: Meter) -> FetchedModule:
     """Takes the first source that gives the module; where none does, the error tells of all."""
     errors: list[HubKerasError] = []
     for number, source in enumerate(handle.sources):
-        directory = work / str(number)
+        directory = staging / str(number)
         directory.mkdir()
         meter.restart()
         try:
             return source.fetch(directory, meter)
+        # The disk, or a pin: another source would meet the same, and a pin must not be evaded by trying another one.
         except CacheError:
             raise
         except HubKerasError as error:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BLOCK = tarfile.BLOCKSIZE
+# An extended header is read into memory as a whole. A path has a few KB at most, and a handful of headers per member.
 _LONGEST_EXTENSION = 64 << 10
 _MOST_EXTENSIONS = 8
 _KINDS = {
@@ -79,6 +80,7 @@ def read_tar(chunks: Iterator[bytes]) -> Iterator[Member]:
             found += 1
             if found > _MOST_EXTENSIONS:
                 raise member_refused(header.name, f"more than {_MOST_EXTENSIONS} extended headers in a row")
+            # Several may stand before one member, such as a long name and a size.
             extensions |= _extension(header, stream)
             continue
         yield from _member(header, extensions, stream)
@@ -101,6 +103,7 @@ def _header(block: bytes) -> tarfile.TarInfo:
 def _member(header: tarfile.TarInfo, extensions: dict[str, str], stream: _Stream) -> Iterator[Member]:
     name = extensions.get("path", header.name)
     size = _size(name, extensions.get("size"), header.size)
+    # PAX writes a sparse file under the type of a regular one; only these keys tell.
     if any(key.startswith("GNU.sparse") for key in extensions):
         raise member_refused(name, "a sparse file")
     if header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE):
@@ -110,6 +113,7 @@ def _member(header: tarfile.TarInfo, extensions: dict[str, str], stream: _Stream
         raise member_refused(name, f"a directory with {size} bytes of content")
     content = stream.pieces(size)
     yield Member(name, is_directory, size, content)
+    # What the consumer left unread is skipped, or the next header would be looked for in the middle of a file.
     for _ in content:
         pass
     stream.read(-size % _BLOCK)
@@ -118,6 +122,7 @@ def _member(header: tarfile.TarInfo, extensions: dict[str, str], stream: _Stream
 def _size(name: str, text: str | None, size: int) -> int:
     if text is None:
         return size
+    # int() also takes " 1" and "1_0", takes long over a number without end, and fails on "²", which isdigit() takes.
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise member_refused(name, f"the size {text[:40]!r}")
     return int(text)
@@ -132,6 +137,8 @@ def _extension(header: tarfile.TarInfo, stream: _Stream) -> dict[str, str]:
     if header.type == tarfile.GNUTYPE_LONGNAME:
         return {"path": data.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")}
     records = dict(_records(header.name, data))
+    # A global header is meant for all members behind it. git writes one with its commit; nothing in it concerns a
+    # module.
     return {} if header.type == tarfile.XGLTYPE else records
 
 
@@ -140,6 +147,7 @@ def _records(name: str, data: bytes) -> Iterator[tuple[str, str]]:
     data = data.rstrip(b"\0")
     while data:
         length, space, _ = data[:10].partition(b" ")
+        # 0 for no number makes `equals` empty below, so that every way to be wrong ends in one error.
         end = int(length) if length.isdigit() and space else 0
         key, equals, value = data[len(length) + 1 : max(end - 1, 0)].partition(b"=")
         if not (equals and end <= len(data) and data[end - 1 : end] == b"\n"):

@@ -51,6 +51,8 @@ class TfHubHandle(WebHandle):
     def names(self) -> tuple[str, ...]:
         """All addresses of this module, tfhub.dev's first."""
         others = self.kaggle.names if self.kaggle else ()
+        # The user's own spelling last: it is the name under which tensorflow_hub would look, and the first one names
+        # the entry.
         return (*tfhub_to_kaggle.tfhub_names(self.path), *others, self.text)
 
     @property

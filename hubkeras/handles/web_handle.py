@@ -30,6 +30,7 @@ class WebHandle(Handle):
         """The address, its scheme and host in lower case."""
         parts = urlsplit(self.text)
         user, at, host = parts.netloc.rpartition("@")
+        # Host names have no case, paths and passwords do.
         return urlunsplit(parts._replace(scheme=parts.scheme.lower(), netloc=user + at + host.lower(), fragment=""))
 
     @property
@@ -77,6 +78,7 @@ def uncompressed_folder(url: str) -> str:
             fix="Unset HUBKERAS_OFFLINE, or TFHUB_MODEL_LOAD_FORMAT to use the cache",
         )
     response, folder = get_text(with_format_query(url, "uncompressed"))
+    # 303 is no redirect of this protocol: the body names the folder, in a scheme that no HTTP client could follow.
     if response.status_code != 303 or not folder.startswith("gs://"):
         raise DownloadError(
             f"{redacted(url)} does not say where the module lies unpacked",

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from hubkeras.config import ArchiveLimits
 
 _PIECE = 1 << 20
+# As with gzip: bytes that may be unpacked at any ratio.
 _FREE = 16 << 20
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
+# The fixed length of the ZIP64 locator between the two end records, and of one entry of the directory, in bytes.
 _END64_LOCATOR = 20
 _ENTRY = 46
 _ENCRYPTED = 1
@@ -45,13 +47,17 @@ def read_zip(file: IO[bytes], limits: ArchiveLimits) -> Iterator[Member]:
     with _damage("The archive"), zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             _check(info)
+            # By what the directory says, before anything is unpacked; `ExtractionDirectory` holds the content to it.
             unpacked += info.file_size
             if unpacked > max(_FREE, size * limits.ratio):
                 raise limit_exceeded("bytes for its size", size * limits.ratio, "HUBKERAS_MAX_ARCHIVE_RATIO")
+            # `orig_filename`: zipfile cuts `filename` at a NUL and turns separators, which would hide a hostile name
+            # from the check.
             yield Member(info.orig_filename, info.is_dir(), info.file_size, _content(archive, info))
 
 
 def _check(info: zipfile.ZipInfo) -> None:
+    # The upper half holds the mode where a Unix wrote the archive, and 0 elsewhere.
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise member_refused(info.orig_filename, "a link" if kind == stat.S_IFLNK else "a device or a pipe")
@@ -78,6 +84,7 @@ def _damage(what: str) -> Iterator[None]:
     except ArchiveError:
         raise
     except _FAILURES as error:
+        # A full or failing disk is no damage to the archive, and must be told as what it is.
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         raise ArchiveError(f"{what} is damaged", received=str(error) or type(error).__name__) from error
@@ -89,6 +96,7 @@ def _check_directory(file: IO[bytes], limits: ArchiveLimits) -> int:
     tail_size = min(size, _END.size + 0xFFFF + _END64_LOCATOR + _END64.size)
     file.seek(size - tail_size)
     tail = file.read(tail_size)
+    # zipfile reads the whole directory into objects when it opens a file, so its size is looked at by hand before that.
     at = tail.rfind(b"PK\5\6")
     if at < 0 or len(tail) - at < _END.size:
         raise ArchiveError("The archive ends too early", expected="the directory at the end of a zip archive")

@@ -55,12 +55,12 @@ def together(count, handle, *, apart):
 
 
 def kill(rounds, handle):
-    from hubkeras.handles.cache_entries import Entry
+    from hubkeras.handles.cache_entries import CacheEntry
     from hubkeras.handles.completeness import what_is_missing
     from hubkeras.handles.resolver import resolve
 
     cache = Path(os.environ["TFHUB_CACHE_DIR"])
-    entry = Entry.of(cache, handle)
+    entry = CacheEntry.of(cache, handle)
     generator = random.Random(int(os.environ["SEED"]))
     start = time.monotonic()
     os.waitpid(fork(lambda: resolve(handle)), 0)

@@ -18,7 +18,7 @@ from hubkeras.handles.cache import (
     remove_cached,
     verify_cached,
 )
-from hubkeras.handles.cache_entries import Entry
+from hubkeras.handles.cache_entries import CacheEntry
 from hubkeras.handles.resolver import is_available, resolve
 
 NNLM = "https://tfhub.dev/google/nnlm-en-dim128/1"
@@ -69,14 +69,16 @@ def test_flag_of_tensorflow_hub_is_read_where_it_is_defined(monkeypatch):
 def test_list_and_size(host, module, cache):
     """One line per module, whoever made it, with its other names."""
     directory = Path(resolve(module))
-    theirs = make_module(Entry.of(cache, NNLM).directory, OTHER)
-    Entry.of(cache, NNLM).descriptor.write_text(f"Module: {NNLM}\nDownload Time: now\nDownloader Hostname: h (PID:1)")
+    theirs = make_module(CacheEntry.of(cache, NNLM).directory, OTHER)
+    CacheEntry.of(cache, NNLM).descriptor.write_text(
+        f"Module: {NNLM}\nDownload Time: now\nDownloader Hostname: h (PID:1)"
+    )
     resolve(f"{NNLM}/")
     found = {module.handle: module for module in cached_modules()}
     assert set(found) == {module, NNLM}
     assert (found[module].path, found[NNLM].path) == (directory, theirs)
     assert found[NNLM].size == sum(map(len, OTHER.values()))
-    assert found[NNLM].aliases == (Entry.of(cache, f"{NNLM}/").name,)
+    assert found[NNLM].aliases == (CacheEntry.of(cache, f"{NNLM}/").name,)
     assert [entry.problem for entry in found.values()] == ["", ""]
     assert cache_size() == found[module].size + found[NNLM].size
 
@@ -104,7 +106,7 @@ def test_verify_reads_the_files(module):
 def test_remove_takes_all_names_and_notes(module, cache, host):
     """And the next use fetches again."""
     resolve(module)
-    make_module(Entry.of(cache, NNLM).directory)
+    make_module(CacheEntry.of(cache, NNLM).directory)
     resolve(f"{NNLM}/")
     assert remove_cached("google/nnlm/tensorFlow1/en-dim128/1") == sum(map(len, FILES.values()))
     assert [entry.handle for entry in cached_modules()] == [module]
@@ -119,7 +121,7 @@ def test_remove_leaves_a_linked_module_where_it_lies(cache, tmp_path):
     """Only the link goes."""
     elsewhere = make_module(tmp_path / "elsewhere")
     cache.mkdir()
-    Entry.of(cache, NNLM).directory.symlink_to(elsewhere)
+    CacheEntry.of(cache, NNLM).directory.symlink_to(elsewhere)
     assert [(entry.path, entry.size) for entry in cached_modules()] == [(elsewhere, 0)]
     assert remove_cached(NNLM) == 0
     assert contents(elsewhere) == FILES
@@ -218,7 +220,7 @@ def test_marker_that_is_a_directory(module):
 def test_link_that_leads_nowhere_is_replaced(module, cache):
     """Somebody removed a folder by hand."""
     cache.mkdir()
-    entry = Entry.of(cache, module)
+    entry = CacheEntry.of(cache, module)
     entry.directory.symlink_to("0" * 40)
     assert contents(resolve(module)) == FILES
     assert not entry.directory.is_symlink()

@@ -18,7 +18,7 @@ from handles.hosts import Reply
 from handles.samples import FILES, contents, make_module, make_tar
 from hubkeras.errors import CacheError
 from hubkeras.handles.cache import cached_modules, pin
-from hubkeras.handles.cache_entries import Entry
+from hubkeras.handles.cache_entries import CacheEntry
 from hubkeras.handles.resolver import resolve
 
 HERE = Path(__file__).parent
@@ -43,7 +43,7 @@ def test_sixteen_processes_download_once_and_all_succeed(host, cache):
     host.replies["/model/1"] = Reply(ARCHIVE, pause=0.03)
     handle = f"{host.url}/model/1"
     facts = run("together", 16, handle)
-    entry = Entry.of(cache, handle)
+    entry = CacheEntry.of(cache, handle)
     assert facts["codes"] == [0] * 16
     assert facts["paths"] == [str(entry.directory)] * 16
     assert len(host.requests) == 1
@@ -64,7 +64,7 @@ def test_machines_that_share_a_folder_without_locks_never_corrupt_it(host, cache
     host.replies["/model/1"] = Reply(ARCHIVE, pause=0.02)
     handle = f"{host.url}/model/1"
     facts = run("apart", 8, handle, HUBKERAS_LOCK_TIMEOUT="0")
-    entry = Entry.of(cache, handle)
+    entry = CacheEntry.of(cache, handle)
     assert facts["codes"] == [0] * 8
     assert set(facts["paths"]) == {str(entry.directory)}
     assert len(host.requests) > 1
@@ -83,7 +83,7 @@ def test_kill_at_any_moment_leaves_nothing_broken(host, cache, seed):
     assert facts["last_seconds"] < 30
     assert facts["with_litter"] > 3, "the kills came too late to mean anything"
     assert facts["left"] == ["SHA1", "SHA1.descriptor.txt"]
-    assert contents(Entry.of(cache, handle).directory) == MODULE
+    assert contents(CacheEntry.of(cache, handle).directory) == MODULE
 
 
 def test_living_process_keeps_its_folder(host, cache):
@@ -183,7 +183,7 @@ def test_full_disk(host, tmp_path):
     result = subprocess.run(
         [*mount, script], env=os.environ | {"TFHUB_CACHE_DIR": str(disk)}, capture_output=True, text=True, check=True
     )
-    entry = Entry.of(disk, f"{host.url}/small/1")
+    entry = CacheEntry.of(disk, f"{host.url}/small/1")
     assert result.stdout.split() == [str(entry.directory)] * 2 + [entry.name, entry.descriptor.name]
     assert "is full" in result.stderr
 
@@ -240,9 +240,9 @@ def test_cache_directory_that_is_a_file(host, tmp_path, monkeypatch):
 def test_links_in_the_place_of_our_files_are_never_followed(host, cache, tmp_path):
     """Whoever may write into a shared cache must not have us write elsewhere: lock, descriptor and pin."""
     host.replies["/model/1"] = ARCHIVE
-    entry = Entry.of(cache, f"{host.url}/model/1")
+    entry = CacheEntry.of(cache, f"{host.url}/model/1")
     cache.mkdir()
-    places = [entry.lock, entry.descriptor, entry.pin, Entry.of(cache, "another").lock]
+    places = [entry.lock, entry.descriptor, entry.pin, CacheEntry.of(cache, "another").lock]
     for place in places:
         victim = tmp_path / f"victim{place.suffix}"
         victim.write_text("0" * 64)
@@ -268,7 +268,7 @@ def test_link_to_nothing_in_the_place_of_a_lock_makes_no_file(host, cache, tmp_p
     """A lock is made where its name stands or not at all."""
     host.replies["/model/1"] = ARCHIVE
     cache.mkdir()
-    Entry.of(cache, f"{host.url}/model/1").lock.symlink_to(tmp_path / "made")
+    CacheEntry.of(cache, f"{host.url}/model/1").lock.symlink_to(tmp_path / "made")
     assert contents(resolve(f"{host.url}/model/1")) == MODULE
     assert not (tmp_path / "made").exists()
 
@@ -303,7 +303,7 @@ def test_incomplete_entries_of_tensorflow_hub_are_fetched_again(host, cache, mis
     """They have no marker, but a graph that reads variables."""
     host.replies["/model/1"] = ARCHIVE
     handle = f"{host.url}/model/1"
-    directory = make_module(Entry.of(cache, handle).directory)
+    directory = make_module(CacheEntry.of(cache, handle).directory)
     for path in [directory / missing, *(directory / missing).glob("*")]:
         path.is_file() and path.unlink()
     assert contents(resolve(handle)) == MODULE
@@ -313,7 +313,7 @@ def test_module_without_variables_is_complete(cache, monkeypatch):
     """Also with the empty folders that some tools make."""
     monkeypatch.setenv("HUBKERAS_OFFLINE", "1")
     handle = "https://modules.example/m/1"
-    directory = make_module(Entry.of(cache, handle).directory, {"saved_model.pb": b"no variables"})
+    directory = make_module(CacheEntry.of(cache, handle).directory, {"saved_model.pb": b"no variables"})
     for name in ("variables", "assets"):
         (directory / name).mkdir()
     assert resolve(handle) == str(directory)

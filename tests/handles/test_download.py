@@ -15,7 +15,7 @@ from handles.hosts import Reply
 from handles.samples import FILES, contents, make_tar, make_zip
 from hubkeras.errors import ArchiveError, DownloadError, HubKerasError, OfflineError
 from hubkeras.handles import http
-from hubkeras.handles.cache_entries import Entry
+from hubkeras.handles.cache_entries import CacheEntry
 from hubkeras.handles.resolver import is_available, resolve
 
 ARCHIVE = make_tar()
@@ -30,7 +30,7 @@ def test_module_of_a_hosting_server_is_fetched_once_and_offline_ever_after(host,
     assert not is_available(handle)
     directory = resolve(handle)
     assert contents(directory) == FILES
-    assert Path(directory) == Entry.of(cache, handle).directory
+    assert Path(directory) == CacheEntry.of(cache, handle).directory
     monkeypatch.setenv("HUBKERAS_OFFLINE", "1")
     assert is_available(handle)
     assert resolve(handle) == directory
@@ -138,7 +138,7 @@ def test_signatures_and_passwords_stay_out_of_messages_and_files(host, cache):
         error = error.__cause__
     host.replies["/signed"] = ARCHIVE
     directory = Path(resolve(handle))
-    for path in (directory / ".hubkeras.json", Entry.of(cache, handle).descriptor):
+    for path in (directory / ".hubkeras.json", CacheEntry.of(cache, handle).descriptor):
         assert "secret" not in path.read_text()
 
 
@@ -324,7 +324,7 @@ def test_digests_of_the_server_are_checked(host, cache, digest):
     assert contents(resolve(f"{host.url}/model/1")) == FILES
     with pytest.raises(DownloadError, match=f"damaged.*{digest.__name__}"):
         resolve(f"{host.url}/model/2")
-    assert not Entry.of(cache, f"{host.url}/model/2").directory.exists()
+    assert not CacheEntry.of(cache, f"{host.url}/model/2").directory.exists()
 
 
 @pytest.mark.parametrize("header", ["md5=!!!", "md5", ",,=", "crc32c=AAAAAA=="])
@@ -356,7 +356,7 @@ def test_offline_names_what_is_missing(host, cache, monkeypatch):
     """The folder to fill is in the message, and nobody is asked."""
     monkeypatch.setenv("HUBKERAS_OFFLINE", "1")
     handle = f"{host.url}/model/1"
-    with pytest.raises(OfflineError, match=Entry.of(cache, handle).name):
+    with pytest.raises(OfflineError, match=CacheEntry.of(cache, handle).name):
         resolve(handle)
     assert not host.requests
 

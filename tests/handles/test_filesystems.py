@@ -10,7 +10,7 @@ import pytest
 from handles.hosts import Reply
 from handles.samples import FILES, contents, make_module, make_tar
 from hubkeras.errors import ArchiveError, DownloadError, HandleError, OfflineError
-from hubkeras.handles.cache_entries import Entry
+from hubkeras.handles.cache_entries import CacheEntry
 from hubkeras.handles.resolver import is_available, resolve
 
 tf = pytest.importorskip("tensorflow")
@@ -83,7 +83,7 @@ UNCOMPRESSED = """
 import sys
 sys.path.insert(0, {here!r})
 import child
-from hubkeras.handles.cache_entries import Entry
+from hubkeras.handles.cache_entries import CacheEntry
 from hubkeras.handles.resolver import resolve
 print(resolve(sys.argv[1]))
 """
@@ -137,7 +137,7 @@ def test_uncompressed_is_not_asked_for_offline(host, monkeypatch):
 
 def test_uncompressed_leaves_archives_and_short_handles_to_the_cache(host, cache, monkeypatch):
     """Only addresses of modules can be read from a bucket."""
-    make_module(Entry.of(cache, "https://tfhub.dev/google/elmo/3").directory)
+    make_module(CacheEntry.of(cache, "https://tfhub.dev/google/elmo/3").directory)
     monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
     host.replies["/m.tar.gz"] = make_tar()
     assert contents(resolve(f"{host.url}/m.tar.gz")) == FILES
@@ -152,7 +152,7 @@ def test_cache_on_another_filesystem(host, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / ".cache"))
     host.replies["/model/1"] = make_tar()
-    theirs = Entry.of(Path(), "https://modules.example/m/1").name
+    theirs = CacheEntry.of(Path(), "https://modules.example/m/1").name
     put(f"ram://five/cache/{theirs}/saved_model.pb", b"x")
     assert resolve("https://modules.example/m/1") == f"ram://five/cache/{theirs}"
     directory = resolve(f"{host.url}/model/1")

@@ -11,7 +11,7 @@ import pytest
 from handles.hosts import Reply
 from handles.samples import FILES, contents, make_module, make_tar
 from hubkeras.errors import DownloadError
-from hubkeras.handles.cache_entries import Entry
+from hubkeras.handles.cache_entries import CacheEntry
 from hubkeras.handles.resolver import is_available, resolve
 
 ARCHIVE = make_tar()
@@ -52,14 +52,14 @@ def test_one_download_serves_all_names(internet, cache):
     assert len({resolve(name) for name in names}) == 1
     assert len(internet.requests) == 1
     for name in names[1:]:
-        assert contents(Entry.of(cache, name).directory) == FILES
+        assert contents(CacheEntry.of(cache, name).directory) == FILES
 
 
 @pytest.mark.parametrize("name", [LONG, KAGGLE, NNLM, f"{KAGGLE}?tfhub-redirect=true"])
 def test_entries_of_tensorflow_hub_serve_all_names(cache, name, monkeypatch):
     """Whichever of the addresses it used."""
     monkeypatch.setenv("HUBKERAS_OFFLINE", "1")
-    made = make_module(Entry.of(cache, name).directory)
+    made = make_module(CacheEntry.of(cache, name).directory)
     for handle in (SHORT, NNLM, LONG):
         assert is_available(handle)
         assert resolve(handle) == str(made)
@@ -208,7 +208,7 @@ def test_kagglehub_is_used_with_credentials(kagglehub, tmp_path, cache, monkeypa
     monkeypatch.setenv("MODULE", str(module))
     assert kagglehub(SHORT).stdout.strip() == str(module)
     assert (tmp_path / "asked").read_text() == SHORT
-    assert contents(Entry.of(cache, NNLM).directory) == FILES
+    assert contents(CacheEntry.of(cache, NNLM).directory) == FILES
     monkeypatch.setenv("HUBKERAS_OFFLINE", "1")
     assert resolve(KAGGLE) == str(module)
 

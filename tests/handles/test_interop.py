@@ -10,7 +10,7 @@ import pytest
 
 from handles.hosts import Reply
 from handles.samples import FILES, contents, make_tar
-from hubkeras.handles.cache_entries import Entry
+from hubkeras.handles.cache_entries import CacheEntry
 from hubkeras.handles.resolver import is_available, resolve
 
 pytestmark = pytest.mark.skipif(
@@ -46,9 +46,9 @@ def test_each_reads_what_the_other_fetched(host, internet, cache, monkeypatch):
     assert len(host.asked("/ours/1")) == 1
     monkeypatch.setenv("HUBKERAS_OFFLINE", "1")
     assert is_available(f"{host.url}/theirs/1")
-    assert resolve(f"{host.url}/theirs/1") == found[2] == str(Entry.of(cache, f"{host.url}/theirs/1").directory)
+    assert resolve(f"{host.url}/theirs/1") == found[2] == str(CacheEntry.of(cache, f"{host.url}/theirs/1").directory)
     assert contents(found[2]) == FILES
-    descriptors = [Entry.of(cache, f"{host.url}/{name}/1").descriptor.read_text() for name in ("ours", "theirs")]
+    descriptors = [CacheEntry.of(cache, f"{host.url}/{name}/1").descriptor.read_text() for name in ("ours", "theirs")]
     assert [[line.partition(":")[0] for line in text.splitlines()] for text in descriptors] == [
         ["Module", "Download Time", "Downloader Hostname"]
     ] * 2

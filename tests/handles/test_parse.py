@@ -7,7 +7,7 @@ import pytest
 
 from handles.samples import FILES, contents, make_module, make_tar, make_zip
 from hubkeras.errors import ArchiveError, HandleError, HubKerasError, MissingFileError
-from hubkeras.handles.cache_entries import Entry
+from hubkeras.handles.cache_entries import CacheEntry
 from hubkeras.handles.parse import parse_handle
 from hubkeras.handles.resolver import is_available, resolve
 from hubkeras.handles.tfhub_to_kaggle import PAIRS
@@ -26,7 +26,7 @@ SHORT = "google/nnlm/tensorFlow1/en-dim128/1"
 )
 def test_folders_have_the_names_that_tensorflow_hub_gives(cache, handle, sha1):
     """Known names from users' reports."""
-    assert Entry.of(cache, parse_handle(handle).names[0]).name == sha1
+    assert CacheEntry.of(cache, parse_handle(handle).names[0]).name == sha1
 
 
 def test_directory_as_text_path_and_url(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 from handles.samples import FILES, contents, make_module, make_tar, make_zip
 from hubkeras.errors import CacheError, HandleError, MissingFileError
 from hubkeras.handles.cache import cached_modules, pin, pinned_sha256, remove_cached, unpin
-from hubkeras.handles.cache_entries import Entry
+from hubkeras.handles.cache_entries import CacheEntry
 from hubkeras.handles.completeness import Marker, digest_files, tree_sha256
 from hubkeras.handles.resolver import resolve
 
@@ -54,7 +54,7 @@ def test_pin_before_the_download(module, host):
 
 def test_pin_holds_for_entries_of_tensorflow_hub(cache):
     """Their files are read."""
-    make_module(Entry.of(cache, NNLM).directory)
+    make_module(CacheEntry.of(cache, NNLM).directory)
     value = pin("google/nnlm/tensorFlow1/en-dim128/1")
     assert resolve(NNLM)
     pin(NNLM, "0" * 64)
@@ -158,7 +158,7 @@ def remote_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user"))
 
     def put(handle, files):
-        folder = f"ram://{tmp_path.name}/cache/{Entry.of(Path(), handle).name}"
+        folder = f"ram://{tmp_path.name}/cache/{CacheEntry.of(Path(), handle).name}"
         if gfile.exists(folder):
             gfile.rmtree(folder)
         for name, body in files.items():
@@ -247,7 +247,7 @@ def test_pin_of_an_archive_whose_module_is_cached_asks_for_a_new_download(module
 def test_pin_that_cannot_be_read_never_counts_as_none(module, cache, damage):
     """Otherwise whoever damages it removes it."""
     resolve(module)
-    path = Entry.of(cache, module).pin
+    path = CacheEntry.of(cache, module).pin
     path.mkdir() if damage is None else path.write_bytes(damage)
     with pytest.raises(CacheError, match=r"[Tt]he pin .*\.pin"):
         resolve(module)
