@@ -11,11 +11,6 @@ from hubkeras.cli.verbs import HANDLE, epilog, verb
 if TYPE_CHECKING:
     from hubkeras.handles.cache import CachedModule
 
-_EXAMPLES = (
-    "hubkeras cache list",
-    "hubkeras cache pin https://tfhub.dev/google/nnlm-en-dim128/1",
-)
-
 
 @click.group(
     epilog=epilog(

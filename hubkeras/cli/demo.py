@@ -35,9 +35,6 @@ class Labelled(NamedTuple):
     labels: np.ndarray
 
 
-_EXAMPLES = ("hubkeras demo --epochs 5",)
-
-
 @verb(
     examples=("hubkeras demo --epochs 5",),
     short_help="Look at a small text embedding and train a classifier on it.",

@@ -19,12 +19,6 @@ if TYPE_CHECKING:
 VERBS = ("cache", "check-signature", "demo", "migrate", "pack", "publish-embedding", "resolve", "run", "scan", "show")
 """Each is a module of this folder with a click command named `command`."""
 
-_EXAMPLES = (
-    "hubkeras show https://tfhub.dev/google/nnlm-en-dim128/1",
-    'hubkeras run path/to/module --input text="a spicy stew"',
-    "hubkeras VERB --help",
-)
-
 
 class _Verbs(click.Group):
     """Finds verbs in their modules; these import what they need when they run, so that help is there at once."""

@@ -6,11 +6,6 @@ import click
 
 from hubkeras.cli.verbs import HANDLE, verb
 
-_EXAMPLES = (
-    "hubkeras resolve google/nnlm/tensorFlow1/en-dim128/1",
-    "ls $(hubkeras resolve https://tfhub.dev/google/nnlm-en-dim128/1)",
-)
-
 
 @verb(
     examples=(

@@ -14,12 +14,6 @@ if TYPE_CHECKING:
 
     from hubkeras.cli.input_values import InputValues
 
-_EXAMPLES = (
-    'hubkeras run path/to/nnlm --input text="a spicy stew" --input text="fog and hail"',
-    "hubkeras run path/to/mobilenet --input images=@photo.jpg --labels labels.txt",
-    "hubkeras run path/to/bert --signature tokens --inputs ids.jsonl --output vectors.npz --batch 64",
-)
-
 
 @verb(
     examples=(

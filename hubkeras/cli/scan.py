@@ -6,11 +6,6 @@ import click
 
 from hubkeras.cli.verbs import HANDLE, verb
 
-_EXAMPLES = (
-    "hubkeras scan path/to/module",
-    "hubkeras scan module.tar.gz && echo fine",
-)
-
 
 @verb(
     examples=(

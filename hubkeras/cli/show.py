@@ -9,12 +9,6 @@ import click
 
 from hubkeras.cli.verbs import HANDLE, quiet_tensorflow, verb
 
-_EXAMPLES = (
-    "hubkeras show https://tfhub.dev/google/nnlm-en-dim128/1",
-    "hubkeras show path/to/module --html module.html",
-    "hubkeras show path/to/module --json | jq .variables",
-)
-
 
 @verb(
     examples=(
