@@ -15,6 +15,7 @@ _OUTPUT = "default"
 
 def default_signature(names: Collection[str]) -> str | None:
     """Returns "default", else "serving_default", else the only name, else None."""
+    # hub.Module knew "default" alone; TF Serving, and so every SavedModel made for it, says "serving_default".
     candidates = (*_SIGNATURES, *(names if len(names) == 1 else ()))
     return next((name for name in candidates if name in names), None)
 

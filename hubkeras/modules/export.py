@@ -58,6 +58,7 @@ def write_graphs(description: ModuleDescription, directory: Path) -> None:
     (directory / "assets").mkdir()
     for variant in description.variants:
         for asset in variant.assets:
+            # Names may hold folders, and variants may share a file: it is then copied again, which does no harm.
             place = directory / "assets" / asset.filename
             place.parent.mkdir(parents=True, exist_ok=True)
             copy_file(find_asset(asset), place)
@@ -71,13 +72,18 @@ def _saved_model(description: ModuleDescription) -> Any:
         meta_graph.CopyFrom(variant.meta_graph)
         if description.format == "tf1_hub":
             continue
+        # The original restores what stands in "variables" and never runs an initializer: as local variables these
+        # would stay without values there.
         local = meta_graph.collection_def["local_variables"].bytes_list.value
         meta_graph.collection_def["variables"].bytes_list.value.extend(local)
+        # The original refuses a module with any other collection.
         for name in set(meta_graph.collection_def) - HUB_COLLECTIONS:
             del meta_graph.collection_def[name]
         if variant.table_initializers:
+            # A SavedModel may name them by its main op alone, whose collection has just been removed.
             collection = meta_graph.collection_def["table_initializer"]
             collection.node_list.value[:] = variant.table_initializers
+        # It names ops that read the SavedModel's own checkpoint; TF1 Hub format has variables restored by their names.
         meta_graph.ClearField("saver_def")
     return saved_model
 
@@ -88,6 +94,7 @@ def _write_variables(description: ModuleDescription, variables: Mapping[str, tf.
     if not names:
         return
     (directory / "variables").mkdir()
+    # Out of any graph that the caller is building; and SaveV2 has no kernel for another device than the CPU.
     with tf.init_scope(), tf.device("CPU:0"):
         tf.raw_ops.SaveV2(
             prefix=str(directory / "variables" / "variables"),

@@ -51,6 +51,7 @@ def by_name(
     """
     names = sorted(infos)
     if arguments:
+        # Once they are put together as a dict, the checks below name what is missing or not known.
         rest = infos.keys() - arguments.keys()
         if isinstance(inputs, dict):
             inputs = {**arguments, **inputs}
@@ -189,12 +190,14 @@ class _Converter:
     def _composite(self, value: Any) -> Any:
         spec = self.info.type_spec
         if isinstance(spec, tf.RaggedTensorSpec):
+            # What a session of TF1 returned: numpy inside, so it is converted like numpy, and not refused by dtype.
             if isinstance(value, tf.compat.v1.ragged.RaggedTensorValue):
                 flat = np.asarray(value.flat_values)
                 flat = self._from_array(flat, f"{_kind(value)} of dtype {flat.dtype}")
                 value = tf.RaggedTensor.from_nested_row_splits(flat, value.nested_row_splits)
             if not isinstance(value, tf.RaggedTensor):
                 self._refuse(_kind(value), "Make one with tf.ragged.constant or tf.RaggedTensor.from_tensor")
+            # Whether splits are int32 or int64 is no matter of the values, and nobody who makes a tensor thinks of it.
             if value.dtype == self.info.dtype:
                 value = value.with_row_splits_dtype(spec.row_splits_dtype)
         if value.dtype == self.info.dtype and not spec.is_compatible_with(value):

@@ -42,6 +42,7 @@ class DescribedModule:
 
     def get_tags(self) -> list[Tags]:
         """Returns the tag set of every graph variant: a subset before its supersets, else in the order of the file."""
+        # As the original sorted them. Sets compare by inclusion: of two that differ otherwise, neither comes first.
         return sorted(self._description.tag_sets)
 
     def get_signature_names(self, tags: Iterable[str] | None = None) -> list[str]:

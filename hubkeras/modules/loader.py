@@ -64,12 +64,14 @@ def load(
     policy = OpPolicy.of(safe_mode=safe_mode, allow_ops=allow_ops)
     spec = handle if isinstance(handle, ModuleSpec) else None
     policy = policy if spec is None else policy.widened(spec.policy)
+    # Reading makes very many small objects that all stay: the collector would walk over them again and again.
     with ShortTracebacks(), paused_collection():
         directory = "" if isinstance(handle, ModuleSpec) else resolve(handle)
         description = read_module(directory) if spec is None else spec.description
         look_at(description, policy)
         if description.format == "tf2":
             return load_tf2(description, tags, options, policy)
+        # All variants' variables are made, also of those not chosen: they are one state, and an export writes all.
         infer, train = choose_tags(description, tags, train_tags)
         state = initial_state(description, variable_specs(description, infer, train), policy)
         return Module(description, state, infer, train, policy)

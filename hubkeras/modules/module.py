@@ -58,6 +58,7 @@ class Module(DescribedModule, SavedAsObject):
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Module:
         """Refuses what `hub.Module` took: a handle."""
+        # Here and not in `__init__`, where Python would first complain about the number of arguments.
         if kwargs or len(args) != 5:
             raise _not_by_handle(*args, **kwargs)
         return super().__new__(cls)
@@ -93,9 +94,12 @@ class Module(DescribedModule, SavedAsObject):
             InputError: The inputs do not fit.
             OutputError: There is no output named "default", and `as_dict` is False.
         """
-        infer, train = (lambda mode=mode: self._call(inputs, signature, mode, as_dict) for mode in (False, True))
+
+        def call(is_training: bool) -> Any:
+            return self._call(inputs, signature, is_training, as_dict)
+
         try:
-            return smart_cond(training, train, infer)
+            return smart_cond(training, lambda: call(True), lambda: call(False))
         except SHORTENED as error:
             hide_inner_frames(error)
             raise
@@ -157,10 +161,12 @@ class Module(DescribedModule, SavedAsObject):
         if name is None:
             return children
         serve_by_default(children, self._signatures[name]._concrete_function)
+        # The `__call__` of this class is plain Python, which TensorFlow does not save.
         return {"__call__": self._saved_call(name), **children}
 
     def _saved_call(self, name: str) -> Any:
         inputs, outputs = self.get_input_info_dict(name), self.get_output_info_dict(name)
+        # As a call of the module takes them: a bare value for an only input, else a dict.
         specs: Any = {n: info.type_spec for n, info in inputs.items()}
         given = [specs if len(specs) > 1 else next(iter(specs.values()))] if specs else []
         as_dict = "default" not in outputs
@@ -213,6 +219,7 @@ class Module(DescribedModule, SavedAsObject):
         found = dict.fromkeys(self._variant(self._tags).variables)
         found |= dict.fromkeys(self._variant(self._train_tags).variables)
         specs = self._description.variables
+        # Local variables are state of this module, but `hub.Module` never listed them.
         return [
             name for name in found if name in self._state.by_name and set(specs[name].collections) - {"local_variables"}
         ]

@@ -50,6 +50,7 @@ def inputs_of(function: Any) -> list[ObjectInputs]:
     concrete = getattr(getattr(function, CALL, None), "concrete_functions", ())
     found = [_first_argument(f) for f in concrete]
     known = [f for f in found if f is not None]
+    # One function that takes something else could take any input: converting to the others' dtypes would hide it.
     if len(known) < len(found):
         return []
     return list({_key(f): f for f in known}.values())
@@ -91,6 +92,8 @@ def call_object(function: Callable[..., Any], owner: str, args: tuple[Any, ...],
     Raises:
         InputError: The arguments fit none of its functions.
     """
+    # As they are first: the object may take Python values, and a conversion costs time. TensorFlow has no class for
+    # this error, and whatever else the function raises is for the caller to see.
     try:
         return function(*args, **kwargs)
     except (TypeError, ValueError) as error:

@@ -75,11 +75,13 @@ class SignatureCallable:
         specs = self.structured_input_signature[1]
         names = {n if is_parameter(n) else f"hubkeras_input_{i}": n for i, n in enumerate(specs)}
 
+        # Without gradients: what a replayed gradient needs is known neither to converters nor to freezing.
         def call(**values: Any) -> dict[str, Any]:
             return self._module.variant().function(self._name)(
                 {names[parameter]: value for parameter, value in values.items()}, gradients=False
             )
 
+        # `cached_property` lets two threads in at once; both must get the same function.
         function: Any = tf.function(call, autograph=False)
         with BUILDING, tf.init_scope():
             if "_concrete_function" not in self.__dict__:  # a thread that waited finds what the other one built
@@ -142,13 +144,14 @@ class Signatures(Mapping[str, Any]):
         self._owner, self._find = owner, find
         self._found: dict[str, Any] = {}
 
+    # By way of the owner: `find` may be a lambda, and what it has made belongs to this process.
     def __reduce__(self) -> tuple[Any, ...]:
         return attrgetter("signatures"), (self._owner,)
 
     def __getitem__(self, name: str) -> Any:
         if name in self._found:
             return self._found[name]
-        chosen = self._owner.signature_name(name)
+        chosen = self._owner.signature_name(name)  # for its error, which lists the names that there are
         if chosen not in self._found:
             self._found.setdefault(chosen, self._find(chosen))  # another thread may have been first
         return self._found[chosen]

@@ -39,6 +39,7 @@ class ModuleSpec(DescribedModule):
     """
 
     def __init__(self, description: ModuleDescription, policy: OpPolicy | None = None) -> None:
+        # Not the default variant: the methods of hub.ModuleSpec took None for the empty set, and nothing else.
         self._description, self._tags = description, frozenset()
         self._policy = policy or OpPolicy()
 
@@ -80,12 +81,14 @@ class ModuleSpec(DescribedModule):
             if checkpoint_path is not None:
                 wanted = {name: spec for name, spec in specs.items() if "variables" in spec.collections}
                 values = restore_from(checkpoint_path, wanted, name_transform_fn or (lambda name: name))
+            # Local variables are in no checkpoint of a training run; what `values` lacks gets its initial value.
             state = initial_state(self._description, specs, self._policy, values)
             export_module(self._description, state.by_name, path)
 
     def __repr__(self) -> str:
         return f"<hubkeras spec of module {self._description.label} with tags {[sorted(t) for t in self.get_tags()]}>"
 
+    # A spec never changes, so a copy of what holds one needs no second.
     def __copy__(self) -> ModuleSpec:
         return self
 

@@ -40,11 +40,14 @@ def new_directory(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
         with _elsewhere(target, what) as staging:
             yield staging
         return
-    with _beside(target, what) as work:
-        staging = work / target.name
+    with _beside(target, what) as temporary:
+        # One level further down: the outer folder is removed in the end, with what a failure has left in it.
+        staging = temporary / target.name
         staging.mkdir()
         yield staging
+        # A module is for others to read, a server for instance; a strict umask would shut them out of the folder.
         staging.chmod(0o755)
+        # One rename, so nobody sees half a module; it fails where something has come to lie there meanwhile.
         staging.replace(target)
 
 
@@ -83,10 +86,10 @@ def new_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
     target = _absolute(path)
     if os.path.lexists(target):
         raise _exists(target, "a path that does not exist yet")
-    with _beside(target, what) as work:
-        yield work / target.name
+    with _beside(target, what) as temporary:
+        yield temporary / target.name
         try:
-            os.link(work / target.name, target)  # not a rename, which would replace what came there meanwhile
+            os.link(temporary / target.name, target)  # not a rename, which would replace what came there meanwhile
         except FileExistsError as error:
             raise _exists(target, "a path that does not exist yet") from error
 
@@ -115,8 +118,8 @@ def _exists(target: AnyPath, expected: str) -> ExportError:
 def _elsewhere(target: FilesystemPath, what: str) -> Iterator[Path]:
     """Gives a directory of this machine, whose files are then copied to a filesystem that cannot rename a folder."""
     try:
-        with tempfile.TemporaryDirectory(prefix="hubkeras-") as work:
-            staging = Path(work)
+        with tempfile.TemporaryDirectory(prefix="hubkeras-") as temporary:
+            staging = Path(temporary)
             yield staging
             files = (path for path in staging.rglob("*") if path.is_file())
             # The graphs come last: they tell a reader that the rest is there.
@@ -135,15 +138,16 @@ def _elsewhere(target: FilesystemPath, what: str) -> Iterator[Path]:
 @contextmanager
 def _beside(target: Path, what: str) -> Iterator[Path]:
     """Gives a temporary directory on the filesystem of the target."""
-    made = [parent for parent in target.parents if not parent.exists()]
+    # Noted before any is missing_parents, innermost first: those that were there stay if the export fails.
+    missing_parents = [parent for parent in target.parents if not parent.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     except OSError as error:
-        _remove_empty(made)
+        _remove_empty(missing_parents)
         raise ExportError(f"Cannot export to {target}", received=str(error)) from error
     try:
-        yield work
+        yield temporary
     except ExportError:  # is an OSError, too
         raise
     except (OSError, tf.errors.OpError) as error:
@@ -151,8 +155,8 @@ def _beside(target: Path, what: str) -> Iterator[Path]:
             f"Cannot export {what} to {target}", received=str(error), fix="Nothing was left there"
         ) from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
-        _remove_empty(made)
+        shutil.rmtree(temporary, ignore_errors=True)
+        _remove_empty(missing_parents)
 
 
 def _remove_empty(directories: Iterable[Path]) -> None:

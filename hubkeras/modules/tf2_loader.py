@@ -55,6 +55,7 @@ def load_tf2(
         _check_losses(getattr(loaded, "regularization_losses", ()))
     except (HubKerasError, MemoryError):
         raise
+    # A damaged object graph makes TensorFlow's loader fail with whatever its Python happens to raise.
     except Exception as error:
         raise _named(error, directory) from error
     return LoadedObject(loaded, description, partial(_load_again, directory, chosen, options, policy))
@@ -63,6 +64,7 @@ def load_tf2(
 def _load_again(
     path: AnyPath, tags: list[str] | None, options: tf.saved_model.LoadOptions | None, policy: OpPolicy
 ) -> LoadedObject:
+    # The folder may hold something else by now, so a copy is judged like any other load.
     description = read_module(path)
     look_at(description, policy)
     return load_tf2(description, tags, options, policy)

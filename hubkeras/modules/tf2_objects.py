@@ -46,6 +46,7 @@ class LoadedObject(SavedAsObject):
         return _with_values, (self._load_again, [variable.numpy() for variable in _all_variables(self.loaded)])
 
     def __getattr__(self, name: str) -> Any:
+        # While a copy is being made the attributes are not there yet, and looking for `loaded` would end up here again.
         if name in {"loaded", "_description", "_load_again"} or name.startswith("__"):
             raise AttributeError(name)
         return getattr(self.loaded, name)
@@ -96,6 +97,7 @@ class LoadedObject(SavedAsObject):
 
     def saved_children(self, children: dict[str, Any]) -> dict[str, Any]:
         """Returns what a SavedModel has: all of the object's own, as if that were saved, and its default signature."""
+        # What reads the file shall find the object's attributes where they were, not one level down in `loaded`.
         saved = {**children, **children_of(self.loaded)}
         del saved["loaded"]
         names = self.get_signature_names()
@@ -160,7 +162,7 @@ class LoadedObject(SavedAsObject):
 
     def get_signature_names(self, tags: Iterable[str] | None = None) -> list[str]:
         """Returns the names of the signatures."""
-        del tags
+        del tags  # of the interface of a module; TensorFlow has loaded a single graph
         return list(getattr(self.loaded, "signatures", ()))
 
     def get_input_info_dict(
@@ -216,6 +218,7 @@ def _all_variables(loaded: Any) -> list[tf.Variable]:
 
 def _with_values(load_again: Callable[[], LoadedObject], values: list[Any]) -> LoadedObject:
     copied = load_again()
+    # By position: names of a TF2 object need not be unique, but walking the same object graph gives the same order.
     for variable, value in zip(_all_variables(copied.loaded), values, strict=True):
         variable.assign(value)
     return copied
@@ -223,8 +226,10 @@ def _with_values(load_again: Callable[[], LoadedObject], values: list[Any]) -> L
 
 def takes_training(function: Any) -> bool:
     """Tells whether a callable takes an argument `training`."""
+    # The `__call__` of a plain function is a wrapper that shows *args alone.
     is_plain = inspect.isfunction(function) or inspect.ismethod(function)
     call = function if is_plain else getattr(function, "__call__", function)  # noqa: B004
+    # A restored function takes (*args, **kwargs) by its own signature; what was saved says which.
     specification = getattr(call, "function_spec", None)
     if specification is not None:
         spec = specification.fullargspec

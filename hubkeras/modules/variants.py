@@ -19,7 +19,7 @@ def choose_variant(description: ModuleDescription, tags: Iterable[str]) -> Graph
     Raises:
         TagsError: There is none.
     """
-    if not isinstance(tags, str):
+    if not isinstance(tags, str):  # a collection of its letters, which could even be a tag set
         wanted = frozenset(tags)
         for variant in description.variants:
             if variant.tags == wanted:
@@ -60,6 +60,7 @@ def choose_tags(
 
 def variable_specs(description: ModuleDescription, infer: Tags, train: Tags) -> dict[str, VariableSpec]:
     """Returns the variables of all variants, trainable as the variant for training (else for inference) says."""
+    # A variable is one in all variants, but each says for itself whether it trains it: the last one here decides.
     specs = dict(description.variables)
     for tags in (infer, train):
         for name, spec in choose_variant(description, tags).variables.items():
