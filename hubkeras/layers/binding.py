@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from hubkeras.layers.options import LayerOptions
     from hubkeras.savedmodel.description import ModuleDescription
 
-_live: weakref.WeakValueDictionary[tuple[str, str], Module | LoadedObject] = weakref.WeakValueDictionary()
+_live_modules: weakref.WeakValueDictionary[tuple[str, str], Module | LoadedObject] = weakref.WeakValueDictionary()
 """What layers of this process call, by the directory that it was read from and what has its variables: one directory
 may have been loaded twice, and a copy must get the values of the layer that it is a copy of."""
 
 
 @dataclass
-class _Variables:
+class _DeclaredVariables:
     """The variables that the config of a file declares, which layers over one module have together."""
 
     state: State
@@ -68,8 +68,9 @@ def declaration_of(arguments: Mapping[str, Any], spec: LayerSpec) -> Declaration
     Returns:
         None if the layer is made from its handle at once.
     """
+    # Keras has such a dict only while it reads a file: nothing else tells `from_config` where its config comes from.
     from_file = shared_objects() is not None
-    live = None if from_file else _live.get((spec.source, spec.state))
+    live = None if from_file else _live_modules.get((spec.source, spec.state))
     has_no_handle = live is not None and (live.description.path is None or is_unpacked(live.description))
     if not from_file and not has_no_handle and _is_at_hand(arguments["handle"]):
         return None
@@ -123,7 +124,7 @@ class ModuleBinding:
         """Whether the variables have values of their own, which those of a checkpoint must not replace."""
         self.state: State | None = None
         self._callable: LayerCallable | None = None
-        self._declared: _Variables | None = None
+        self._declared: _DeclaredVariables | None = None
         self._awaits_file = self._may_download = False
         self._failure: Exception | None = None
 
@@ -138,7 +139,7 @@ class ModuleBinding:
         """
         function = make_callable(loaded, options.signature, options.output_key, bool(options.signature_outputs_as_dict))
         binding = cls(handle, options, spec_of(function), {name: v for name, v, _ in function.variables})
-        binding._take(function)
+        binding._set_callable(function)
         return binding
 
     @classmethod
@@ -168,6 +169,7 @@ class ModuleBinding:
         """
         if self._callable is None:
             self.require_embedded()
+            # The first call may be while Keras traces a model, whose graph must not hold the module's variables.
             with tf.init_scope():
                 self._attach_handle()
         assert self._callable is not None
@@ -241,7 +243,7 @@ class ModuleBinding:
         try:
             description = unpack(directory)
             policy = self._policy()
-            look_at(description, policy)
+            look_at(description, policy)  # as `load` does: a module that comes in a file is trusted no more
             self._attach(description, policy)
         except Exception as error:
             self._failure = error
@@ -252,6 +254,7 @@ class ModuleBinding:
         if not self._may_download:
             require_at_hand(self.handle)
         is_tf2 = self.spec.format == "tf2"
+        # Of a TF1 module the variant that was saved, also where the options left the choice to its tags of that time.
         tags = self.options.tags if is_tf2 else self.spec.tags
         loaded = self.options.load(self.handle, tags, None if is_tf2 else self.spec.train_tags)
         if not self.values_are_set and isinstance(loaded, Module):
@@ -268,6 +271,7 @@ class ModuleBinding:
         return OpPolicy.of(safe_mode=self.options.safe_mode is not False, allow_ops=self.options.allow_ops)
 
     def _assign(self, values: Mapping[str, tf.Variable]) -> None:
+        # Assigned, not replaced: the declared ones are weights of Keras by now, and perhaps an optimizer's.
         for name in self.variables.keys() & values.keys():
             self.variables[name].assign(values[name].read_value())
         self.values_are_set = True
@@ -284,10 +288,11 @@ class ModuleBinding:
             function = self._attach_object(description, policy, loaded)
         else:
             function = self._attach_module(description, policy)
+        # Keras has built a model from what the config says, so the module has to agree, also where it would do well.
         _check_infos(description, "inputs", self.spec.input_infos, function.inputs)
         _check_infos(description, "outputs", self.spec.output_infos, function.outputs)
         self.spec = self.spec.attached(spec_of(function))
-        self._take(function)
+        self._set_callable(function)
 
     def _attach_module(self, description: ModuleDescription, policy: OpPolicy) -> LayerCallable:
         spec, known = self.spec, description.variables
@@ -304,7 +309,7 @@ class ModuleBinding:
         """Loads a TF2 object, whose variables take the place of the declared ones."""
         spec, declared = self.spec, self._declared
         assert declared is not None
-        if declared.loaded is not None:
+        if declared.loaded is not None:  # by another layer of the file over the same object
             loaded = declared.loaded
         elif loaded is None:
             loaded = load_tf2(description, None, self.options.load_options, policy)
@@ -319,6 +324,7 @@ class ModuleBinding:
                 found[name].assign(variable)
             stand_for(found[name], variable)  # an optimizer may have been built for the declared one
         self.variables = {name: found[name] for name in self.variables}
+        # A TF2 object makes its variables itself, so these are never the declared ones; the latter go with their state.
         declared.loaded, self._declared, self.state = loaded, None, None
         return function
 
@@ -331,23 +337,25 @@ class ModuleBinding:
                 expected = f"variable {name!r} of dtype {variable.dtype.name} and shape {variable.shape}"
                 raise _other_module(description, expected, f"dtype {dtype} and shape {shape}")
 
-    def _take(self, function: LayerCallable) -> None:
+    def _set_callable(self, function: LayerCallable) -> None:
         self._callable, self._awaits_file = function, False
         if isinstance(function, ModuleCallable):
             self.state = function.module.state
         if isinstance(function.loaded, (Module, LoadedObject)):
-            _live[self.spec.source, self.spec.state] = function.loaded
+            _live_modules[self.spec.source, self.spec.state] = function.loaded
 
 
-def _declare(spec: LayerSpec) -> _Variables:
+def _declare(spec: LayerSpec) -> _DeclaredVariables:
     """Makes the variables that a module will have, without values; layers of one file share them again.
 
     Raises:
         LayerError: They take too much, or layers that should share them disagree.
     """
+    # What Keras shares among the objects of one file lives as long as the reading does, and no longer. Its own keys are
+    # numbers.
     shared = shared_objects()
     if shared is None:
-        return _Variables(State({v.name: v for v in spec.variables}, {}))
+        return _DeclaredVariables(State({v.name: v for v in spec.variables}, {}))
     key, total = f"hubkeras state {spec.state}", "hubkeras declared bytes"
     if key in shared:
         state = shared[key].state
@@ -363,7 +371,7 @@ def _declare(spec: LayerSpec) -> _Variables:
     shared[total] = shared.get(total, 0) + spec.declared_bytes
     if shared[total] > MAX_DECLARED_BYTES:
         raise too_many_bytes(shared[total])
-    shared[key] = _Variables(State({v.name: v for v in spec.variables}, {}))
+    shared[key] = _DeclaredVariables(State({v.name: v for v in spec.variables}, {}))
     return shared[key]
 
 

@@ -106,22 +106,27 @@ class ModuleCallable:
         self.output_key = None if as_dict else _choose_output(output_key, self.outputs, self.signature)
         if self.output_key is not None:
             self.outputs = {self.output_key: self.outputs[self.output_key]}
+        # What is not asked for is never computed, and weights that only it reaches are not trained.
+        self._wanted = None if self.output_key is None else (self.output_key,)
 
     def __call__(
         self, inputs: Any, arguments: Mapping[str, Any], training: bool, trainable: bool, draw_seed: DrawSeed | None
     ) -> Any:
         """Computes the outputs."""
+        # The module itself takes no arguments besides its inputs, so the layer's must be among these first.
         inputs = by_name(inputs, self.inputs, self.signature, arguments)
-        wanted = None if self.output_key is None else (self.output_key,)
-        outputs = self.module.apply(inputs, self.signature, wanted, training, watch=trainable, draw_seed=draw_seed)
+        outputs = self.module.apply(
+            inputs, self.signature, self._wanted, training, watch=trainable, draw_seed=draw_seed
+        )
         return outputs if self.output_key is None else outputs[self.output_key]
 
     @property
     def variables(self) -> list[tuple[str, tf.Variable, bool]]:
         """Name, variable, and whether an optimizer may have it, of all variables."""
-        wanted = None if self.output_key is None else (self.output_key,)
-        reached = self.module.variant(training=True).reached(self.signature, wanted)
+        # Of the graph for training: only what its outputs reach has a gradient, and Keras complains about the others.
+        reached = self.module.variant(training=True).reached(self.signature, self._wanted)
         known = self.module.state.by_name
+        # First those that tensorflow_hub's layer had, in its order, as its weight files number them; then local ones.
         order = [*self.module.variable_names, *known]
         return [(n, known[n], known[n].trainable and n in reached) for n in dict.fromkeys(order)]
 
@@ -133,15 +138,15 @@ class ModuleCallable:
     @property
     def compiles(self) -> bool:
         """Whether XLA can compile it."""
-        wanted = None if self.output_key is None else (self.output_key,)
-        kinds = {self.module.variant(training).function(self.signature, wanted).bound for training in (False, True)}
+        kinds = {
+            self.module.variant(training).function(self.signature, self._wanted).bound for training in (False, True)
+        }
         return all(bound.compiles for bound in kinds)
 
     @property
     def is_random(self) -> bool:
         """Whether it draws from seeds that calls bring."""
-        wanted = None if self.output_key is None else (self.output_key,)
-        return any(self.module.variant(training).is_random(self.signature, wanted) for training in (False, True))
+        return any(self.module.variant(training).is_random(self.signature, self._wanted) for training in (False, True))
 
 
 class ObjectCallable:
@@ -194,6 +199,7 @@ class ObjectCallable:
                     received=repr(self.signature),
                 )
             return signatures[self.signature]
+        # Without its own `__call__`, which would fall back to a signature where the object has no call.
         if isinstance(function, LoadedObject):
             if not function.is_callable:
                 raise LayerError(
@@ -217,14 +223,14 @@ class ObjectCallable:
             )
         if self.signature is not None and self.inputs is not None:
             return self._select(self._function(**normalize(inputs, self.inputs, self.signature, arguments)))
-        mode = {"training": training} if takes_training(self._function) else {}
+        training_argument = {"training": training} if takes_training(self._function) else {}
         try:
-            return self._select(self._call(inputs, {**arguments, **mode}))
+            return self._select(self._call(inputs, {**arguments, **training_argument}))
         except InputError:
             raise
         except (TypeError, ValueError) as error:
             if not tf.is_tensor(inputs) or inputs.shape.rank != 0:
-                raise
+                raise  # the callable's own error; that of a scalar tells nobody what to do
             raise InputError(
                 "Cannot call the object with a single value",
                 expected="a batch of values",
@@ -256,7 +262,7 @@ class ObjectCallable:
         if isinstance(self.loaded, keras.layers.Layer):
             return []  # Keras tracks it as a layer inside this one
         trainable = list(getattr(self.loaded, "trainable_variables", ()))
-        ids = {id(v) for v in trainable}
+        ids = {id(v) for v in trainable}  # `in` would compare values: variables overload `==`
         others = [v for v in getattr(self.loaded, "variables", ()) if id(v) not in ids]
         pairs = [*((v, True) for v in trainable), *((v, False) for v in others)]
         names = _unique([v.name.split(":")[0] for v, _ in pairs])
@@ -275,6 +281,7 @@ class ObjectCallable:
     @property
     def compiles(self) -> bool:
         """Whether XLA can compile it."""
+        # Nobody has looked into the functions of a TF2 object, and a model that XLA cannot compile fails in `fit`.
         return not isinstance(self.loaded, LoadedObject)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +30,7 @@ MAX_DECLARED_BYTES = 8 << 30
 _KERAS_2_ONLY = ("build_input_shape", "autocast")
 _FORMATS = ("tf1_hub", "saved_model", "tf2")
 _KINDS = ("dense", "sparse", "ragged", "composite")
-_TEXTS = ("signature", "output_key", "name")
+_OPTIONAL_STRINGS = ("signature", "output_key", "name")
 _ELEMENT_BYTES = {"string": 24}
 """What an element takes where that is not the size of its dtype."""
 
@@ -86,6 +87,7 @@ class LayerSpec:
         Args:
             found: What the module says of itself; what the user did to the weights, and what calls returned, stays.
         """
+        # `optimized` too, since Keras has sorted the weights by it already: an optimizer may have been built.
         kept = {"frozen": self.frozen, "compiles": self.compiles, "returned": self.returned}
         return dataclasses.replace(found, optimized=self.optimized, **kept)
 
@@ -143,13 +145,32 @@ def read_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], LayerSpec | 
     described = arguments.pop("spec", None)
     batch_shape = arguments.pop("batch_input_shape", None)
     if batch_shape is not None:
+        # A config of tensorflow_hub's layer, by whose Keras the shape has the batch axis.
         arguments.setdefault("input_shape", read_damaged("batch_input_shape", lambda: list(batch_shape[1:])))
     for key in _KERAS_2_ONLY:
         arguments.pop(key, None)
-    arguments.pop("_declaration", None)
+    arguments.pop("_declaration", None)  # no file may say how its layer is attached
     arguments["dtype"] = read_damaged("dtype", lambda: _policy(arguments.get("dtype")))
     read_damaged("arguments", lambda: _check_arguments(arguments))
     return arguments, None if described is None else LayerSpec.from_config(described)
+
+
+def json_values(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the layer's arguments for its call, if a config can hold them.
+
+    Raises:
+        LayerError: JSON cannot hold one.
+    """
+    for name, value in arguments.items():
+        try:
+            json.dumps(value)
+        except TypeError as error:
+            raise LayerError(
+                f"Cannot write argument {name!r} of the layer to a config",
+                expected="values that JSON can hold",
+                received=type(value).__name__,
+            ) from error
+    return dict(arguments)
 
 
 def read_damaged(part: str, read: Callable[[], Any]) -> Any:
@@ -192,10 +213,10 @@ def _check_arguments(arguments: Mapping[str, Any]) -> None:
     _check(isinstance(arguments["handle"], str), "handle", arguments["handle"])
     for key in ("embed", "trainable", "signature_outputs_as_dict"):
         _check(isinstance(arguments.get(key), (bool, type(None))), key, arguments.get(key))
-    for key in _TEXTS:
+    for key in _OPTIONAL_STRINGS:
         _check(isinstance(arguments.get(key), (str, type(None))), key, arguments.get(key))
     for key in ("tags", "train_tags", "allow_ops"):
-        _texts(arguments.get(key) or (), key)
+        _strings(arguments.get(key) or (), key)
     _check(isinstance(arguments.get("arguments"), (dict, type(None))), "arguments", arguments.get("arguments"))
     _shape(arguments.get("input_shape") or ())
 
@@ -205,13 +226,14 @@ def _check(holds: bool, what: str, value: Any) -> None:
         raise ValueError(f"{what}={value!r:.200}")
 
 
-def _texts(values: Any, what: str) -> tuple[str, ...]:
+def _strings(values: Any, what: str) -> tuple[str, ...]:
     _check(isinstance(values, (list, tuple)) and all(isinstance(v, str) for v in values), what, values)
     return tuple(values)
 
 
 def _shape(values: Any) -> tuple[int | None, ...]:
     _check(isinstance(values, (list, tuple)), "shape", values)
+    # True is an int to `isinstance`; and sizes are int64 in TensorFlow.
     _check(all(size is None or (type(size) is int and 0 <= size < 1 << 63) for size in values), "shape", values)
     return tuple(values)
 
@@ -230,21 +252,21 @@ def _parse_spec(config: Mapping[str, Any]) -> LayerSpec:
     outputs, key = _infos_from_config(config["outputs"]), config["output_key"]
     _check(outputs is None or key is None or key in outputs, "output_key", key)
     if config["returned"] is not None:
-        symbolic(config["returned"])
+        symbolic(config["returned"])  # fails here, and not in the middle of a model, where it is damaged
     variables = tuple(_parse_variable(*fields) for fields in config["variables"])
     _check(len({v.name for v in variables}) == len(variables), "variables", "the same name twice")
     return LayerSpec(
         format=config["format"],
         source=config["source"],
-        tags=_texts(config["tags"], "tags"),
-        train_tags=_texts(config["train_tags"], "train_tags"),
+        tags=_strings(config["tags"], "tags"),
+        train_tags=_strings(config["train_tags"], "train_tags"),
         signature=config["signature"],
         output_key=key,
         inputs=_infos_from_config(config["inputs"]),
         outputs=outputs,
         variables=variables,
-        optimized=frozenset(_texts(config["optimized"], "optimized")),
-        frozen=frozenset(_texts(config["frozen"], "frozen")),
+        optimized=frozenset(_strings(config["optimized"], "optimized")),
+        frozen=frozenset(_strings(config["frozen"], "frozen")),
         compiles=bool(config["compiles"]),
         is_random=bool(config.get("is_random", False)),  # files written before have none
         state=config["state"],
@@ -284,7 +306,7 @@ def _parse_info(fields: Mapping[str, Any]) -> TensorInfo:
         dtype=_dtype(fields["dtype"]),
         shape=None if shape is None else _shape(shape),
         kind=fields["kind"],
-        tensors=_texts(fields["tensors"], "tensors"),
+        tensors=_strings(fields["tensors"], "tensors"),
         type_spec=None if spec is None else base64.b64decode(spec, validate=True),
     )
     _check(ParsedTensorInfo(info).type_spec is not None, "type_spec", spec)  # decoding finds what is damaged

@@ -22,6 +22,7 @@ def require_scope(layer: str, variables: Iterable[tf.Variable]) -> None:
     Raises:
         LayerError: A variable was made outside of the strategy's scope.
     """
+    # In cross-replica context nothing runs once per replica: a model is built there, or called as a whole.
     strategy = tf.distribute.get_strategy()
     if strategy.num_replicas_in_sync == 1 or tf.distribute.in_cross_replica_context():
         return

@@ -26,6 +26,8 @@ def choose_policy(
         options: What is known of the inputs: of each kind of inputs that there is, each by its name.
         given: Names of inputs that the layer's arguments set.
     """
+    # A Sequential gives its input the compute dtype of its first layer: of a layer over strings or ids that must be
+    # the signature's, or the input would be a float.
     dtypes = {tuple(info.dtype for name, info in infos.items() if name not in given) for infos in options}
     (only,) = dtypes.pop() if len(dtypes) == 1 and len(min(dtypes)) == 1 else (None,)
     if only is not None and (is_first or (not only.is_floating and _is_policy(only))):

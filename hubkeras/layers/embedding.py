@@ -30,6 +30,7 @@ def embed(description: ModuleDescription, directory: str) -> None:
     target.mkdir(parents=True, exist_ok=True)
     try:
         if description.format == "tf2":
+            # TensorFlow loads objects from their own files only, checkpoint included.
             copy_tree(as_path(description.label), target)
         else:
             write_graphs(description, target)
@@ -48,9 +49,11 @@ def unpack(directory: str) -> ModuleDescription:
     Returns:
         What the directory says about itself; the module's own copy of it goes with the description.
     """
+    # Keras removes its folder when the file is read; assets are needed as long as the module lives.
     own = tempfile.mkdtemp(prefix="hubkeras-")
     try:
         shutil.copytree(directory, own, dirs_exist_ok=True)
+        # Their values are among the weights of the file; TF1 modules are embedded without a checkpoint.
         description = read_module(own, with_values=False)
     except BaseException:
         shutil.rmtree(own, ignore_errors=True)

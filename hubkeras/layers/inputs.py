@@ -34,7 +34,7 @@ def from_python(
     Returns:
         The same with tensors where there were other values.
     """
-    if len(options) != 1:
+    if len(options) != 1:  # a TF2 object with functions for several kinds of inputs finds the one that fits itself
         return _without_infos(inputs)
     (infos,) = options
     if isinstance(inputs, dict):
@@ -42,8 +42,19 @@ def from_python(
             k: _convert(v, k, infos, signature) if k in infos else _without_infos(v)  # refused by name later
             for k, v in inputs.items()
         }
+    name = only_input(infos, given)
+    return inputs if name is None else _convert(inputs, name, infos, signature)
+
+
+def only_input(infos: Collection[str], given: Collection[str]) -> str | None:
+    """Returns the name of the input that a bare value is for; None if it could be several, or none.
+
+    Args:
+        infos: Names of the inputs.
+        given: Names of those that the layer's arguments set.
+    """
     rest = [name for name in infos if name not in given]
-    return _convert(inputs, rest[0], infos, signature) if len(rest) == 1 else inputs
+    return rest[0] if len(rest) == 1 else None
 
 
 def _convert(value: Any, name: str, infos: Mapping[str, ParsedTensorInfo], signature: str) -> Any:
@@ -56,6 +67,7 @@ def _without_infos(inputs: Any) -> Any:
     leaves = keras.tree.flatten(inputs)
     if any(isinstance(x, _TENSORS) for x in leaves):
         return inputs
+    # A list of numbers or strings is one batch; arrays in a list are several inputs, as in Keras.
     if isinstance(inputs, (list, tuple)) and leaves and not isinstance(leaves[0], np.ndarray):
         return tf.convert_to_tensor(inputs)
     return keras.tree.map_structure(lambda x: None if x is None else tf.convert_to_tensor(x), inputs)
@@ -94,6 +106,7 @@ def _check(value: keras.KerasTensor, name: str, info: ParsedTensorInfo, signatur
     if kind == "sparse" and is_computed(value):  # Keras calls too much sparse, as `2 * keras.Input(...)`
         kind = info.description.kind
     dtype = tf.as_dtype(value.dtype)
+    # Any float will do: `fit_floats` casts it, so that a layer under mixed precision takes what the one before gives.
     fits = dtype == info.dtype or (dtype.is_floating and info.dtype.is_floating)
     if kind != info.description.kind or not fits or not info.get_shape().is_compatible_with(value.shape):
         raise InputError(

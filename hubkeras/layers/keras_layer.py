@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
-from hubkeras.errors import HubKerasError, LayerError, UnsupportedError
+from hubkeras.errors import HubKerasError, UnsupportedError
 from hubkeras.functions.smart_cond import smart_cond
 from hubkeras.functions.tracebacks import SHORTENED, ShortTracebacks, hide_inner_frames
 from hubkeras.layers.binding import Declaration, ModuleBinding, declaration_of, require_at_hand
-from hubkeras.layers.config import read_config, read_damaged
+from hubkeras.layers.config import json_values, read_config, read_damaged
 from hubkeras.layers.distribution import require_scope
 from hubkeras.layers.dtype_policy import choose_policy
 from hubkeras.layers.embedding import embed as embed_module
-from hubkeras.layers.inputs import check_symbolic, fit_floats, from_python
+from hubkeras.layers.inputs import check_symbolic, fit_floats, from_python, only_input
 from hubkeras.layers.keras_internals import in_safe_mode, shared_objects
+from hubkeras.layers.missing_module import MissingModule
 from hubkeras.layers.options import LayerOptions
 from hubkeras.layers.output_shapes import (
     full_shapes,
@@ -34,7 +33,7 @@ from hubkeras.layers.output_shapes import (
 )
 from hubkeras.layers.symbolic_outputs import describe, placeholders, symbolic
 from hubkeras.layers.traced_outputs import trace_outputs
-from hubkeras.layers.tracking import TrackingLayer
+from hubkeras.layers.tracking import TrackingLayer, warn_if_nothing_trains
 from hubkeras.layers.weight_files import load_values, store_values
 from hubkeras.modules.module import Module
 from hubkeras.modules.object_calls import CALL
@@ -45,7 +44,6 @@ if TYPE_CHECKING:
 
     from hubkeras.layers.callables import LayerCallable
 
-_log = logging.getLogger("hubkeras")
 _KERAS = f"{Path(keras.__file__).parent}{os.sep}"
 
 
@@ -107,6 +105,7 @@ class KerasLayer(TrackingLayer):
         **kwargs: Any,
     ) -> None:
         _check_backend()
+        # Of `from_config`, which is the only one to pass it: a config that has such a key is rid of it first.
         declaration: Declaration | None = kwargs.pop("_declaration", None)
         first_shape, dtype = parse_input_shape(kwargs.pop("input_shape", None)), kwargs.pop("dtype", None)
         options = LayerOptions.of(
@@ -125,6 +124,7 @@ class KerasLayer(TrackingLayer):
             else:
                 binding = ModuleBinding.declared(handle, options, declaration)
         dtype = choose_policy(dtype, first_shape is not None, binding.input_options, arguments or {})
+        # Keras' own autocast breaks half and string inputs; `call` casts what may be cast.
         super().__init__(trainable=trainable, dtype=dtype, autocast=False, **kwargs)
         self.take_inputs_as_they_are()
         self.embed = embed
@@ -134,19 +134,18 @@ class KerasLayer(TrackingLayer):
         if first_shape is not None:
             self._declare_first(first_shape)
         if isinstance(handle, keras.layers.Layer):
-            handle.trainable = trainable
+            handle.trainable = trainable  # it was no sublayer yet when this layer's own was set
         self.share_weights(binding.variables, binding.spec.optimized)
+        # By hand and without a `build`, after which Keras locks the layer's state: a module may be attached later.
         self.built = True
-        if trainable and declaration is None and not binding.spec.optimized and binding.spec.format != "callable":
-            _log.warning(
-                "KerasLayer(%r, trainable=True) trains nothing: the module marks no variable trainable that %s reaches",
-                handle if isinstance(handle, str) else binding.spec.source,
-                f"signature {binding.spec.signature!r}" if binding.spec.signature else "its call",
-            )
+        if trainable and declaration is None:
+            warn_if_nothing_trains(handle, binding.spec)
         self._follow_binding()
 
     def _follow_binding(self) -> None:
         """Has TensorFlow track what stands behind the layer now: variables, tables and assets."""
+        # TensorFlow saves what attributes refer to, under their names: these are in checkpoints and exports. Also what
+        # no optimizer may have must be among them, or an export is written without it.
         binding = self._binding
         self._values = binding.variables
         if binding.state is not None:
@@ -156,11 +155,13 @@ class KerasLayer(TrackingLayer):
         if binding.is_attached and isinstance(binding.loaded, tf.Module) and not isinstance(binding.loaded, Module):
             self._object = binding.loaded
         for name, variable in binding.variables.items():
-            self._held.hold(name, variable)
+            self._layer_weights.hold(name, variable)
         self.share_losses(lambda: binding.callable.regularization_losses, binding.owner)
 
     def _declare_first(self, shape: tuple[int | None, ...]) -> None:
         """Lets a Sequential that this layer is first in make its input, of the layer's compute dtype."""
+        # Keras has two ways. A Sequential asks a first layer for `input_shape` as soon as there is a second one, and
+        # gives the input the layer's dtype; for `declare_input` it makes the input at once, of the default float.
         self.input_shape = (None, *shape)
         if self.compute_dtype == keras.config.floatx():
             self.declare_input(shape)  # also where this layer stays alone
@@ -170,6 +171,7 @@ class KerasLayer(TrackingLayer):
     @tf.autograph.experimental.do_not_convert
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the layer; Python and numpy values become tensors of the signature's dtypes first."""
+        # Before Keras sees them: it refuses a list of strings, and gives numbers a dtype of its own choice.
         try:
             if args:
                 given = from_python(
@@ -197,16 +199,18 @@ class KerasLayer(TrackingLayer):
         function = self._require_callable()
         inputs = fit_floats(inputs, self._dtype_of)
 
-        def run(mode: bool) -> Any:
-            if mode:
+        def run(is_training: bool) -> Any:
+            if is_training:
                 require_scope(self.name, self._values.values())
             draw_seed = None if self._seeds is None else self._draw_seed
-            return function(inputs, self._arguments, training=mode, trainable=self.trainable, draw_seed=draw_seed)
+            return function(inputs, self._arguments, is_training, trainable=self.trainable, draw_seed=draw_seed)
 
-        mode = training if self.trainable and training is not None else False
-        outputs = smart_cond(mode, lambda: run(True), lambda: run(False))
+        # `training` may be a tensor, which says only when the graph runs which of the two it is.
+        train = training if self.trainable and training is not None else False
+        outputs = smart_cond(train, lambda: run(True), lambda: run(False))
         outputs = outputs if self._output_shapes is None else set_shapes(outputs, self._output_shapes, inputs)
         if self._binding.spec.outputs is None:
+            # A file has to say what they look like: when Keras reads it, the module comes after the symbolic call.
             self._binding.note_outputs(describe(outputs))
         return outputs
 
@@ -223,12 +227,10 @@ class KerasLayer(TrackingLayer):
 
     def _dtype_of(self, name: str | None) -> tf.DType | None:
         options = self._binding.input_options
-        if len(options) != 1:
+        if len(options) != 1:  # nothing is known: the float that Keras' own layers would compute with
             return tf.as_dtype(self.variable_dtype)
         (infos,) = options
-        if name is None:
-            rest = [n for n in infos if n not in self._arguments]
-            name = rest[0] if len(rest) == 1 else None
+        name = only_input(infos, self._arguments) if name is None else name
         return infos[name].dtype if name is not None and name in infos else None
 
     def compute_output_spec(self, inputs: Any = None, training: Any = None) -> Any:
@@ -311,19 +313,14 @@ class KerasLayer(TrackingLayer):
             )
         config |= self._binding.options.to_config()
         if self._arguments:
-            config["arguments"] = _json_values(self._arguments)
+            config["arguments"] = json_values(self._arguments)
         if self._output_shapes is not None:
             config["output_shape"] = shapes_to_config(self._output_shapes)
         if hasattr(self, "input_shape"):
             config["input_shape"] = list(self.input_shape[1:])
         config["embed"] = self.embed
-        config["spec"] = self._binding.spec.to_config(self._frozen_names(), self._compiles())
+        config["spec"] = self._binding.spec.to_config(self.frozen_one_by_one(), self._compiles())
         return config
-
-    def _frozen_names(self) -> list[str]:
-        """Returns the names of the variables that the user froze one by one."""
-        weights = self._held.trained if self.trainable else {}
-        return [name for name in sorted(weights) if not weights[name].trainable]
 
     def _compiles(self) -> bool:
         try:
@@ -348,9 +345,10 @@ class KerasLayer(TrackingLayer):
             require_at_hand(arguments["handle"])
         declaration = None if spec is None else declaration_of(arguments, spec)
         extra: dict[str, Any] = {} if declaration is None else {"_declaration": declaration}
+        # The constructor may fail with anything where a damaged config gives it values that no caller would write.
         layer = read_damaged("arguments", lambda: cls(**arguments, **extra))
-        for name in spec.frozen & layer._weight_of.keys() if spec is not None else ():
-            layer._weight_of[name].trainable = False
+        if spec is not None:
+            layer.freeze_one_by_one(spec.frozen)
         return layer
 
     def save_own_variables(self, store: Any) -> None:
@@ -359,6 +357,7 @@ class KerasLayer(TrackingLayer):
 
     def load_own_variables(self, store: Any) -> None:
         """Reads all variables of the module."""
+        # Keras calls this before `load_assets`: the module then must not bring values that replace these.
         load_values(self._binding.variables, store, self.name)
         self._binding.values_are_set = True
 
@@ -370,29 +369,15 @@ class KerasLayer(TrackingLayer):
     def load_assets(self, dir_path: str | None) -> None:
         """Reads the module's graphs and assets."""
         if self.embed:
+            # `dir_path` is removed when the file is read; what is attached has been copied out of it.
             self._binding.attach_embedded(dir_path)
             self._follow_binding()
 
+    # Keras walks over all attributes of a layer that it loads, properties too, and loads those that are layers.
     @property
     def missing_module(self) -> MissingModule | None:
         """Stands among the sublayers that Keras loads after this one, if the module has not come by then."""
         return MissingModule(self._binding) if self._binding.lacks_module else None
-
-
-class MissingModule(keras.layers.Layer):
-    """Refuses to be loaded: a file without any assets, for which Keras never calls `load_assets`, ends here.
-
-    Args:
-        binding: What the file should have attached.
-    """
-
-    def __init__(self, binding: ModuleBinding) -> None:
-        super().__init__()
-        self._binding = binding
-
-    def load_own_variables(self, store: Any) -> None:
-        """Raises what is the matter with the module."""
-        self._binding.require_embedded()
 
 
 keras.saving.get_custom_objects()["KerasLayer"] = KerasLayer  # as files call the layer that tensorflow_hub wrote
@@ -406,16 +391,3 @@ def _check_backend() -> None:
             received=f"the {keras.backend.backend()} backend",
             fix="Set KERAS_BACKEND=tensorflow before keras is imported",
         )
-
-
-def _json_values(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    for name, value in arguments.items():
-        try:
-            json.dumps(value)
-        except TypeError as error:
-            raise LayerError(
-                f"Cannot write argument {name!r} of the layer to a config",
-                expected="values that JSON can hold",
-                received=type(value).__name__,
-            ) from error
-    return dict(arguments)

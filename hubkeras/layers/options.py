@@ -49,6 +49,7 @@ class LayerOptions:
             LayerError: Options for loading contradict a handle that is loaded already, or it cannot be called.
         """
         signatures = getattr(handle, "signatures", None)
+        # A ModuleSpec has neither signatures nor a call; anything else that has not either is refused by `load`.
         if isinstance(handle, (str, os.PathLike)) or (signatures is None and not callable(handle)):
             safe, ops = self.safe_mode is not False, self.allow_ops
             return load(handle, tags, self.load_options, train_tags=train_tags, safe_mode=safe, allow_ops=ops)

@@ -26,6 +26,7 @@ def parse_output_shape(value: Any) -> Any:
     """
     if isinstance(value, dict):
         return {k: parse_output_shape(v) for k, v in value.items()}
+    # A list may be a shape or hold shapes; whatever TensorFlow can read as one shape is one, as in tensorflow_hub.
     try:
         return tf.TensorShape(value)
     except (TypeError, ValueError):
@@ -71,6 +72,7 @@ def set_shapes(outputs: Any, shapes: Any, inputs: Any) -> Any:
         full = batch.concatenate(shape)
         if not tensor.shape.is_compatible_with(full):
             raise _wrong_shape(full, tensor.shape, "the output")
+        # At run time, too: the batch axis may be known of the inputs alone, and the user may be wrong about the others.
         return tf.ensure_shape(tensor, full)
 
     return tf.nest.map_structure(with_shape, outputs, shapes)

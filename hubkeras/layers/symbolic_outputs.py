@@ -16,6 +16,7 @@ def describe(outputs: Any) -> Any:
         return _nest("list", outputs, [describe(v) for v in outputs])
     if not isinstance(outputs, tf.Tensor) or outputs.shape.rank is None:
         return None
+    # The first axis is the batch, whose size in this call says nothing about the next one.
     return {"dtype": outputs.dtype.name, "shape": [None, *outputs.shape[1:]] if outputs.shape.rank else []}
 
 

@@ -56,6 +56,8 @@ def trace_outputs(function: Callable[[Any], Any], inputs: Any) -> Any:
     def is_ragged(tensor: Any) -> bool:
         return isinstance(tensor, keras.KerasTensor) and bool(tensor.ragged)
 
+    # `compute_output_spec` makes dense placeholders of KerasTensors and leaves all other objects alone: so ragged ones
+    # pass it in disguise, and `run` makes their placeholders in the same graph.
     given = keras.tree.map_structure(lambda t: _Ragged(t) if is_ragged(t) else t, inputs)
     dense = _Call(run).compute_output_spec(given)
     return keras.tree.map_structure(_with_raggedness, dense, returned[-1])

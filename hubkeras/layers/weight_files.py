@@ -23,6 +23,7 @@ def store_values(variables: Mapping[str, tf.Variable], store: Any) -> None:
     for name, variable in variables.items():
         value = variable.numpy()
         if variable.dtype == tf.string:
+            # As one array of bytes: arrays of strings lose the zero bytes that a string of TensorFlow may end in.
             texts = [bytes(v) for v in np.asarray(value, object).ravel()]
             store[f"{key_of(name)}#bytes"] = np.frombuffer(b"".join(texts), np.uint8)
             store[f"{key_of(name)}#lengths"] = np.array([len(t) for t in texts], np.int64)

@@ -14,8 +14,9 @@ from hubkeras.layers.keras_internals import ModuleVariable, hold_variable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+# Keras has no such dtypes, or casts them: these variables stay with TensorFlow, and weight files hold them besides.
 _KERAS_CANNOT_HOLD = frozenset({tf.string, tf.bool, tf.complex64, tf.complex128})
-_shared: weakref.WeakValueDictionary[tuple[int, bool], keras.Variable] = weakref.WeakValueDictionary()
+_weight_by_variable: weakref.WeakValueDictionary[tuple[int, bool], keras.Variable] = weakref.WeakValueDictionary()
 """Weights that layers of this process have: by the id of the variable that each keeps alive, and for what."""
 
 
@@ -34,6 +35,7 @@ class LayerWeights:
 
     def __init__(self, variables: Mapping[str, tf.Variable], optimized: frozenset[str], path: str) -> None:
         held = {n: v for n, v in variables.items() if v.dtype not in _KERAS_CANNOT_HOLD}
+        # Optimizers name their slots by a weight's path, which starts with the layer's name as that of any weight does.
         with keras.name_scope(path):
             self.frozen = {n: _weight(n, v, False) for n, v in held.items()}
             self.trained = {n: _weight(n, v, True) for n, v in held.items() if n in optimized and v.dtype.is_floating}
@@ -60,20 +62,20 @@ class LayerWeights:
             weight = weights.get(name)
             if weight is not None and weight.value is not variable:
                 # Layers that are made of the module later find the weight by the variable that it has now.
-                _shared.pop((id(weight.value), trained), None)
-                _shared[id(variable), trained] = weight
+                _weight_by_variable.pop((id(weight.value), trained), None)
+                _weight_by_variable[id(variable), trained] = weight
                 hold_variable(weight, variable)
 
 
 def _weight(name: str, variable: tf.Variable, trained: bool) -> keras.Variable:
     key = (id(variable), trained)
-    weight = _shared.get(key)
+    weight = _weight_by_variable.get(key)
     if weight is None:
-        weight = _shared[key] = ModuleVariable(
+        weight = _weight_by_variable[key] = ModuleVariable(
             variable,  # pyright: ignore[reportArgumentType]
             dtype=variable.dtype.name,
             trainable=trained,
-            autocast=False,
+            autocast=False,  # what the graph reads is the variable, whatever dtype Keras would like to see
             name=name.replace("/", "_"),
         )
     return weight

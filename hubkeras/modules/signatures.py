@@ -81,7 +81,7 @@ class SignatureCallable:
                 {names[parameter]: value for parameter, value in values.items()}, gradients=False
             )
 
-        # `cached_property` lets two threads in at once; both must get the same function.
+        # From Python 3.12 on `cached_property` lets two threads in at once; both must get the same function.
         function: Any = tf.function(call, autograph=False)
         with BUILDING, tf.init_scope():
             if "_concrete_function" not in self.__dict__:  # a thread that waited finds what the other one built

@@ -148,7 +148,7 @@ def test_symbolic_texts_with_an_axis_too_many_get_the_hint_that_eager_ones_get()
 
 
 def test_weights_stay_frozen_when_what_they_are_shown_to_fails():
-    held = layer("losses_and_updates", trainable=True)._held
+    held = layer("losses_and_updates", trainable=True)._layer_weights
     weight = next(iter(held.trained.values()))
     weight.trainable = False
     seen = []
