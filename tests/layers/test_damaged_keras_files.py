@@ -146,7 +146,7 @@ DAMAGES = [
     ("unknown", 5),
     ("spec", 5),
     ("spec", []),
-    *((f"spec.{key}", value) for key in CONFIG["spec"] for value in (NO_VALUE, 5.5) if key not in {"compiles"}),
+    *((f"spec.{key}", value) for key in CONFIG["spec"] for value in (NO_VALUE, 5.5) if key not in {"compiles", "is_random"}),
     ("spec.compiles", NO_VALUE),
     ("spec.format", "callable"),
     ("spec.variables", [["w"]]),
