@@ -16,7 +16,19 @@ from hubkeras.errors import HubKerasError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-VERBS = ("cache", "check-signature", "demo", "migrate", "pack", "publish-embedding", "resolve", "run", "scan", "show")
+VERBS = (
+    "cache",
+    "check-signature",
+    "convert",
+    "demo",
+    "migrate",
+    "pack",
+    "publish-embedding",
+    "resolve",
+    "run",
+    "scan",
+    "show",
+)
 """Each is a module of this folder with a click command named `command`."""
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.conversion.verification import Verified, verify
+from hubkeras.conversion.weight_values import assign_values, read_values
 from hubkeras.errors import ConversionError
 from hubkeras.modules.loader import load
 from hubkeras.modules.module import Module
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
 
 _log = logging.getLogger("hubkeras")
-_TARGETS = {"saved_model": "hubkeras.conversion.saved_model"}
+_TARGETS = {
+    "litert": "hubkeras.conversion.litert",
+    "onnx": "hubkeras.conversion.onnx",
+    "saved_model": "hubkeras.conversion.saved_model",
+    "tf1_hub": "hubkeras.conversion.tf1_hub",
+    "weights": "hubkeras.conversion.weight_values",
+}
 """By what a format is called, the module of this folder that has `IS_DIRECTORY`, `write` and `checks`."""
 
 
@@ -59,6 +66,7 @@ def convert(
     *,
     tags: Iterable[str] | None = None,
     train_tags: Iterable[str] | None = None,
+    weights: str | os.PathLike[str] | None = None,
     safe_mode: bool = True,
     allow_ops: Collection[str] = (),
 ) -> Conversion:
@@ -70,8 +78,12 @@ def convert(
         handle: Anything that `hubkeras.load` takes, or what it returned: then the variables' values of today count.
         path: A path that does not exist yet; for a directory, an empty one will do.
         to: The format. "saved_model": a reusable TF2 SavedModel, for everything that reads these without hubkeras.
+            "litert": a LiteRT model of built-in ops. "onnx": an ONNX model of the default signature, by tf2onnx (extra
+            `onnx`). "weights": a file `.npz` or `.safetensors` (extra `safetensors`) of the variables by the names that
+            they have in the module's checkpoint. "tf1_hub": TF1 Hub format, all graph variants.
         tags: The graph variant for inference, as in `hubkeras.load`.
         train_tags: The graph variant for training.
+        weights: A file that `to="weights"` has written, whose values the variables take.
         safe_mode: Whether a module with ops that reach out of the graph is refused.
         allow_ops: Names of such ops that are allowed all the same.
 
@@ -103,6 +115,9 @@ def convert(
             expected="a handle, where tags or train_tags are given",
             received="a loaded module",
         )
+    if weights is not None:
+        module = copy.deepcopy(module) if module is handle else module
+        _take_weights(module, Path(weights))
     target: Any = importlib.import_module(_TARGETS[to])
     label = module.description.label
     new = new_directory if target.IS_DIRECTORY else new_file
@@ -114,3 +129,9 @@ def convert(
         _log.info("Verifying what was written to %s", path)
         found = verify(target.checks(original, staging), f"{path} ({to})")
     return Conversion(Path(path), to, found)
+
+
+def _take_weights(module: Module | LoadedObject, path: Path) -> None:
+    if not isinstance(module, Module):
+        raise ConversionError(f"Cannot take the weights of {path} for {module!r}", expected="a module of TF1")
+    assign_values(module, read_values(path), str(path))

@@ -47,8 +47,8 @@ def generated_inputs(infos: Mapping[str, ParsedTensorInfo]) -> Iterator[dict[str
     greatest = (9, 1, 0) if has_whole else (1,)
     sizes = (3, 64, 224, 1) if has_unknown else (3,)
     ranks = (1, 2, 4, 0) if has_no_rank else (1,)
-    for choice in itertools.product(ranks, sizes, greatest, texts):
-        made = _Choice(*reversed(choice))
+    for rank, size, number, text in itertools.product(ranks, sizes, greatest, texts):
+        made = _Choice(text, number, size, rank)
         random = np.random.default_rng(1)
         yield {name: _value(info, made, random) for name, info in infos.items()}
 

@@ -64,8 +64,8 @@ def checks(module: Module | LoadedObject, directory: Path) -> Iterator[Check]:
     for i, (loss, saved) in enumerate(zip(module.regularization_losses, again.regularization_losses, strict=True)):
         yield Check(f"regularization loss {i}", {}, lambda _, loss=loss: loss(), lambda _, saved=saved: saved())
     name = default_signature(module.get_signature_names())
-    for training in (False, True) if name is not None else ():
-        if name in module.variant(training).graph.variant.signatures:
+    for training in (False, True):
+        if name is not None and name in module.variant(training).graph.variant.signatures:
             inputs = module.get_input_info_dict(name)
             as_dict = "default" not in module.variant(training).signature(name).outputs
             call = partial(module, signature=name, training=training, as_dict=as_dict)
@@ -107,7 +107,9 @@ def _call_signature(module: Module | LoadedObject, again: Any, name: str, values
 def saved_signatures(module: Module | LoadedObject) -> dict[str, Any]:
     """Returns the signatures that a SavedModel of a module has."""
     signatures = dict(module.signatures)
-    for name in signatures if isinstance(module, Module) else ():
+    for name in signatures:
+        if not isinstance(module, Module):
+            break
         inputs, outputs = module.get_input_info_dict(name), module.get_output_info_dict(name)
         if component_names(inputs, are_arguments=True) != [*inputs] or component_names(outputs) != [*outputs]:
             signatures[name] = _of_components(module, name)

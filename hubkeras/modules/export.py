@@ -40,8 +40,19 @@ def export_module(
         ExportError: It could not be written; nothing is left behind.
     """
     with new_directory(path, f"module {description.label}") as staging:
-        write_graphs(description, staging)
-        _write_variables(description, variables, staging)
+        write_module(description, variables, staging)
+
+
+def write_module(description: ModuleDescription, variables: Mapping[str, tf.Variable], directory: Path) -> None:
+    """Writes a module into an empty directory.
+
+    Args:
+        description: The module as it was read.
+        variables: Its variables by name.
+        directory: The directory.
+    """
+    write_graphs(description, directory)
+    _write_variables(description, variables, directory)
 
 
 def write_graphs(description: ModuleDescription, directory: Path) -> None:

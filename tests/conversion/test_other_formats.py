@@ -1,0 +1,76 @@
+"""LiteRT, ONNX, files of weights, and TF1 Hub format again: by those who read them."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from parity import GOLDEN
+
+import hubkeras
+from hubkeras.cli.main import main
+from hubkeras.errors import ConversionError, UnsupportedError
+
+MODULES = GOLDEN / "modules"
+X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
+
+
+@pytest.mark.filterwarnings("ignore:\\s*Warning. tf.lite.Interpreter is deprecated")
+def test_litert(tmp_path):
+    """The interpreter computes the same; ops that it lacks are named, and nothing is left."""
+    done = hubkeras.convert(MODULES / "batch_renorm", tmp_path / "model.tflite", "litert")
+    assert done.greatest_difference < 1e-5
+    runner = tf.lite.Interpreter(str(tmp_path / "model.tflite")).get_signature_runner("default")
+    want = hubkeras.load(MODULES / "batch_renorm")(X)
+    np.testing.assert_allclose(runner(default=X)["default"], want, rtol=1e-4, atol=1e-5)
+    with pytest.raises(UnsupportedError, match="TensorArrayV3"):
+        hubkeras.convert(MODULES / "nested_loops", tmp_path / "loops.tflite", "litert")
+    assert [p.name for p in tmp_path.iterdir()] == ["model.tflite"]
+
+
+def test_onnx(tmp_path):
+    """ONNX Runtime computes the same."""
+    pytest.importorskip("tf2onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    done = hubkeras.convert(MODULES / "batch_renorm", tmp_path / "model.onnx", "onnx")
+    assert done.greatest_difference < 1e-5
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    want = hubkeras.load(MODULES / "batch_renorm")(X)
+    np.testing.assert_allclose(session.run(["default_output"], {"default": X})[0], want, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
+def test_weights_and_back(tmp_path, suffix):
+    """Variables stand under their names, partitioned ones as a whole; the file gives the module its values back."""
+    module = hubkeras.load(MODULES / "losses_and_updates")
+    for v in module.variables:
+        v.assign_add(tf.ones_like(v))
+    file = tmp_path / f"weights{suffix}"
+    hubkeras.convert(module, file, "weights")
+    if suffix == ".npz":
+        with np.load(file) as arrays:
+            assert set(arrays.files) == set(module.variable_map)
+    hubkeras.convert(MODULES / "losses_and_updates", tmp_path / "back", "tf1_hub", weights=file)
+    again = hubkeras.load(tmp_path / "back")
+    assert again.get_tags() == module.get_tags()
+    for got, want in zip(again.variables, module.variables, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_weights_that_do_not_fit(tmp_path):
+    """They are refused by name; so are names that tell no format, and formats that hold no such values."""
+    np.savez(tmp_path / "other.npz", other=X)
+    with pytest.raises(ConversionError, match=r"not known: \['other'\]"):
+        hubkeras.convert(MODULES / "batch_renorm", tmp_path / "new", "tf1_hub", weights=tmp_path / "other.npz")
+    with pytest.raises(ConversionError, match="safetensors"):
+        hubkeras.convert(MODULES / "batch_renorm", tmp_path / "new.bin", "weights")
+    with pytest.raises(UnsupportedError, match="TF2 SavedModel"):
+        hubkeras.convert(MODULES / "tf2_reusable", tmp_path / "new", "tf1_hub")
+    assert [p.name for p in tmp_path.iterdir()] == ["other.npz"]
+
+
+def test_the_verb(tmp_path, capsys):
+    """It prints the greatest difference, and refuses in one paragraph."""
+    module = str(MODULES / "batch_renorm")
+    assert main(["convert", module, str(tmp_path / "new"), "--to", "tf1_hub"]) == 0
+    assert "greatest difference 0" in capsys.readouterr().out
+    assert main(["convert", module, str(tmp_path / "new"), "--to", "tf1_hub"]) == 1
+    assert "something is there already" in capsys.readouterr().err
