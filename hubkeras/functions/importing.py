@@ -13,6 +13,7 @@ import tensorflow as tf
 from hubkeras.errors import FormatError, HubKerasError
 from hubkeras.graphs.gate import check_graph
 from hubkeras.graphs.lost_gradients import is_lost, refuse_lost_gradients
+from hubkeras.graphs.subgraph import used_tensors
 from hubkeras.graphs.tensorflow_internals import comes_from_gradient
 from hubkeras.savedmodel.protos import MetaGraphDef
 from hubkeras.savedmodel.refs import Ref
@@ -143,7 +144,7 @@ def _run_import(
 def _import(
     graph: Subgraph, outside: Mapping[str, tf.Tensor], wanted: Sequence[str], scope: str | None
 ) -> list[tf.Tensor]:
-    used = {Ref.parse(text).tensor for node in graph.nodes.values() for text in node.input}
+    used = used_tensors(graph.nodes.values())
     given = {name: tensor for name, tensor in outside.items() if name in used}
     graph_def = graph.graph_def
     check_graph(graph_def, graph.policy, graph.purpose, given=given.keys(), assets=graph.asset_arguments)

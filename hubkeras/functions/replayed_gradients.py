@@ -31,10 +31,9 @@ from hubkeras.functions.importing import gradient_errors, import_graph, import_w
 from hubkeras.graphs.gradient_graphs import cut_gradient
 from hubkeras.graphs.random_seeds import SEED
 from hubkeras.graphs.residuals import RESIDUAL, find_residuals
-from hubkeras.graphs.subgraph import INPUT, STATE
+from hubkeras.graphs.subgraph import INPUT, STATE, used_tensors
 from hubkeras.graphs.tensorflow_internals import ANONYMOUS_NAME, control_flow_v1, handle_spec, set_gradient
 from hubkeras.graphs.variable_values import VALUE, read_values
-from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -195,7 +194,7 @@ class Backward:
         if self._is_saved:
             numbers = {i: self.variables[i].dtype.as_datatype_enum for i in self.snapshots}
             gradient, taken = read_values(gradient, numbers)
-        used = {Ref.parse(i).tensor for node in gradient.nodes.values() for i in node.input}
+        used = used_tensors(gradient.nodes.values())
         passed = [i for i in range(len(self.state)) if f"{STATE}/{i}:0" in used and i not in self.snapshots]
         handles_passed = [self.state[i] for i in passed]
 

@@ -19,9 +19,10 @@ from hubkeras.functions.tensor_info import flatten_all, input_infos, output_info
 from hubkeras.graphs import tensorflow_internals
 from hubkeras.graphs.cutting import VariantGraph
 from hubkeras.graphs.random_seeds import draw_from_seed, is_random, seed_attributes
-from hubkeras.graphs.state_nodes import VARIABLES, is_static_table, resource_key
+from hubkeras.graphs.state_nodes import is_static_table, resource_key
 from hubkeras.graphs.subgraph import FunctionContexts
 from hubkeras.graphs.tensorflow_internals import BUILDING, call_flat, note_access, note_frozen_access, xla_compiles
+from hubkeras.savedmodel.graph_index import VARIABLE_OPS
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -367,7 +368,7 @@ class VariantFunctions:
 
     def _variable(self, name: str) -> tf.Variable | None:
         # A table may have the name of a variable of another variant.
-        return self.state.by_name.get(name) if self.graph.nodes[name].op in VARIABLES else None
+        return self.state.by_name.get(name) if self.graph.nodes[name].op in VARIABLE_OPS else None
 
     def handles(self, graph: Subgraph) -> list[tf.Tensor]:
         """Returns a subgraph's state as it is passed to its function: handles, and paths of assets."""
@@ -381,7 +382,7 @@ class VariantFunctions:
         if name in self.graph.assets:
             return self.state.path(self.graph.assets[name])
         node = self.graph.nodes[name]
-        if node.op in VARIABLES:
+        if node.op in VARIABLE_OPS:
             raise FormatError(
                 f"Cannot use module {self.graph.module}: variable {name!r} has no value",
                 expected="a value in the checkpoint, or an initializer",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hubkeras.graphs.function_library import direct_functions, functions_in
+from hubkeras.savedmodel.graph_index import data_input_texts
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -59,10 +60,13 @@ class Scope:
             node = self.nodes.get(name)
             if node is None:
                 return name in self.given or Ref.parse(text).tensor in self.given
+            # A function hides an op of the same name: this "Identity" may do anything.
             if node.op in self.functions:
                 return False
             source = _passed_on(node, rest)
             if source is None:
+                # A whole graph still has its asset nodes. Only a constant may be one, as the caller has put the checked
+                # path into it.
                 return node.op == "Const" and Ref.parse(text).tensor in self.given
             text = source
         return False
@@ -79,6 +83,7 @@ def _passed_on(node: Any, rest: str) -> str | None:
         return node.input[0]
     if node.op == "IdentityN":
         number = rest.rpartition(":")[2] or "0"
+        # An index that no input has, for what is no number: the answer must be "unknown", never a wrong input.
         index = int(number) if number.isascii() and number.isdecimal() else len(node.input)
         return node.input[index] if index < len(node.input) else None
     return None
@@ -106,6 +111,7 @@ def asset_arguments(
             known[name] &= frozenset(arguments)
     for function in functions.values():
         for value in (*function.attr.values(), *(attr.default_value for attr in function.signature.attr)):
+            # A function named in a default is called with arguments that nobody here sees.
             known |= {called.name: frozenset() for called in functions_in(value) if called.name in known}
     grown = True
     while grown:  # each turn takes arguments away, so it ends
@@ -125,7 +131,7 @@ def asset_arguments(
 
 def _calls(node: Any, functions: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
     """Yields the functions that a node names, each with what its first arguments are, as far as that is known."""
-    data = [text for text in node.input if not text.startswith("^")]
+    data = data_input_texts(node)
     if node.op in functions:
         yield node.op, data
     passes = _PASSES_INPUTS.get(node.op)

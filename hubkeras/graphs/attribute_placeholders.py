@@ -21,6 +21,7 @@ def values_for(function: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         These, and where the call gives none, the defaults of the function's signature and the function's own.
     """
     defaults = {attr.name: attr.default_value for attr in function.signature.attr if attr.HasField("default_value")}
+    # Later ones win: the call's value, then the signature's default.
     return {**function.attr, **defaults, **given}
 
 

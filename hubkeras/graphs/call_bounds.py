@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 MOST_NODES = 200_000
 """Of a graph once all calls are written out; the largest published modules have some 30,000."""
+# TensorFlow handles calls by recursion in C++, which ends the process where its stack does; real modules nest a few
+# deep.
 DEEPEST_CALLS = 100
 
 
@@ -59,6 +61,8 @@ def _measure(
         if name in size:
             pending.pop()
         elif name in open_:
+            # Cut off: ten functions that each call the next ten times make 10^10, and a hundred a number of a hundred
+            # digits.
             size[name] = min(len(functions[name].node_def) + sum(size[c] for c in called[name]), MOST_NODES + 1)
             depth[name] = 1 + max((depth[c] for c in called[name]), default=0)
             del open_[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.graphs.function_library import direct_functions
-from hubkeras.savedmodel.graph_index import attribute
+from hubkeras.savedmodel.graph_index import attribute, data_input_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ def misfit(node: Any, functions: Mapping[str, Any]) -> str | None:
 
 def _misfits(node: Any, functions: Mapping[str, Any]) -> Iterator[str]:
     if node.op in functions:
-        data = [text for text in node.input if not text.startswith("^")]
+        data = data_input_texts(node)
         count = len(functions[node.op].signature.input_arg)
         if count != len(data):
             yield f"function {node.op!r} of {count} arguments called with {len(data)}"
@@ -59,6 +59,7 @@ def _misfits(node: Any, functions: Mapping[str, Any]) -> Iterator[str]:
 
 def _differences(what: str, node: Any, attribute: str, arguments: Sequence[Any]) -> Iterator[str]:
     found = [argument.type for argument in arguments]
+    # A condition may give a tensor of any dtype: TensorFlow takes "not zero" for true.
     if attribute == _ONE and len(found) != 1:
         yield f"{len(found)} {what} where one is expected"
     if attribute in node.attr and list(node.attr[attribute].list.type) != found:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from hubkeras.graphs.subgraph import Subgraph
 
+# Larger nodes are constants of weights, which are seldom equal and cost more to compare than merging would save.
 _MOST_BYTES = 4096
 
 
@@ -36,30 +37,32 @@ def merge_common_subexpressions(graph: Subgraph) -> Subgraph:
         # Equal constants of two branches are not the same: each runs only where its branch does, and a context lists
         # its nodes by name.
         return graph
-    kept = {Ref.parse(name).node for name in (*graph.fetches, *graph.targets)}
+    named_outside = {Ref.parse(name).node for name in (*graph.fetches, *graph.targets)}
     first: dict[bytes, str] = {}
-    other: dict[str, str] = {}
+    replacements: dict[str, str] = {}
     left = {}
     for node in graph.nodes.values():
-        _follow(node, other)
-        if node.name not in kept and _is_function_of_inputs(node):
+        _follow(node, replacements)
+        if node.name not in named_outside and _is_function_of_inputs(node):
             anonymous = copy_of(node)
+            # Serialised without its name, a node is equal to another exactly if op, inputs and attributes are.
             anonymous.name = ""
             name = first.setdefault(anonymous.SerializeToString(deterministic=True), node.name)
             if name != node.name:
-                other[node.name] = name
+                replacements[node.name] = name
                 continue
         left[node.name] = node
-    for node in left.values() if other else ():
-        _follow(node, other)
+    # Once more: in a file, nodes may stand before what they take, which was merged only later.
+    for node in left.values() if replacements else ():
+        _follow(node, replacements)
     return dataclasses.replace(graph, nodes=left)
 
 
-def _follow(node: Any, other: Mapping[str, str]) -> None:
+def _follow(node: Any, replacements: Mapping[str, str]) -> None:
     for position, text in enumerate(node.input):
         ref = Ref.parse(text)
-        if ref.node in other:
-            node.input[position] = str(ref._replace(node=other[ref.node]))
+        if ref.node in replacements:
+            node.input[position] = str(ref._replace(node=replacements[ref.node]))
 
 
 def _is_function_of_inputs(node: Any) -> bool:

@@ -42,6 +42,8 @@ class ContextTree:
                 for value in meta_graph.collection_def[collection].bytes_list.value:
                     root = ControlFlowContextDef()
                     try:
+                        # The collection holds the bare CondContextDef or WhileContextDef; wrapped, it looks like the
+                        # nested ones.
                         getattr(root, kind).ParseFromString(value)
                     except DecodeError as error:
                         raise FormatError(
@@ -70,12 +72,13 @@ class ContextTree:
             return self
         made: dict[str, list[str]] = {}
         for new, owner in owners.items():
+            # A node may have been made for one that was itself made, and contexts know only those of the file.
             while owner in owners:
                 owner = owners[owner]
             made.setdefault(owner, []).append(new)
         tree = ContextTree(tuple(_copy(root) for root in self.roots))
         for context, _ in tree.walk():
-            inside = {Ref.parse(v).node for v in _inner_values(context)}
+            inside = {Ref.parse(v).node for v in values_inside(context)}
             context.values_def.values.extend(f"{new}:0" for name in inside for new in made.get(name, ()))
             for attribute in _TENSORS:
                 text = getattr(context, attribute, "")
@@ -126,21 +129,22 @@ class ContextTree:
         """
         found = set()
         for context, _ in self.walk():
-            if any(Ref.parse(v).node in present for v in _inner_values(context)):
+            if any(Ref.parse(v).node in present for v in values_inside(context)):
                 found |= {Ref.parse(getattr(context, a)).node for a in _TENSORS if getattr(context, a, "")}
                 found |= {Ref.parse(name).node for name in getattr(context, "loop_exit_names", ())}
         return found
 
     def inner_nodes(self) -> set[str]:
         """Returns the names of the nodes that are in any context."""
-        return {Ref.parse(value).node for context, _ in self.walk() for value in _inner_values(context)}
+        return {Ref.parse(value).node for context, _ in self.walk() for value in values_inside(context)}
 
     def around(self, node: Any) -> list[Any]:
         """Returns the `cond` contexts that a node is in, innermost first."""
         inputs = {Ref.parse(i).tensor for i in node.input} | {f"{node.name}:0"}
         best: tuple[Any, ...] = ()
         for context, around in self.walk():
-            if len(around) >= len(best) and not inputs.isdisjoint(_inner_values(context)):
+            # By its inputs too: an op without outputs, such as a group, stands in no context's list of values.
+            if len(around) >= len(best) and not inputs.isdisjoint(values_inside(context)):
                 best = (*around, context)
         return [c for c in reversed(best) if _is_cond(c)]
 
@@ -157,6 +161,7 @@ def with_pivots(
         feeds: Full names of the tensors that are fed.
     """
     pivots: set[str] = set()
+    # Pivots need nodes that may be in contexts of their own, so this goes on until no more are found.
     while contexts.roots:
         more = contexts.pivots(set(nodes)) - nodes.keys()
         more = {p for p in more if p in whole and whole[p].op not in PLACEHOLDERS}
@@ -188,17 +193,19 @@ def _strip(wrapper: Any, present: Collection[str]) -> bool:
     outside = set(values.external_values)
     for key in [k for k, v in values.external_values.items() if Ref.parse(v).node not in present]:
         del values.external_values[key]
-    _keep(values.values, lambda v: v in values.external_values if v in outside else Ref.parse(v).node in present)
+    # A value from outside is named after its tensor there and mapped to one inside: what counts is whether the map is
+    # left.
+    _retain(values.values, lambda v: v in values.external_values if v in outside else Ref.parse(v).node in present)
     if not _is_cond(context):
         for names in (context.loop_enter_names, context.loop_exit_names):
-            _keep(names, lambda n: Ref.parse(n).node in present)
+            _retain(names, lambda n: Ref.parse(n).node in present)
     nested = [inner for inner in context.nested_contexts if _strip(inner, present)]
     del context.nested_contexts[:]
     context.nested_contexts.extend(nested)
-    return bool(_inner_values(context))
+    return bool(values_inside(context))
 
 
-def _keep(names: Any, wanted: Callable[[str], bool]) -> None:
+def _retain(names: Any, wanted: Callable[[str], bool]) -> None:
     kept = [n for n in names if wanted(n)]
     del names[:]
     names.extend(kept)
@@ -208,7 +215,9 @@ def _is_cond(context: Any) -> bool:
     return context.DESCRIPTOR.name == "CondContextDef"
 
 
-def _inner_values(context: Any) -> set[str]:
+def values_inside(context: Any) -> set[str]:
+    """Returns the tensors that a CondContextDef or WhileContextDef holds, without those that it takes from outside."""
+    # `values` lists what a context uses too; only the rest is made inside it.
     return set(context.values_def.values) - set(context.values_def.external_values)
 
 
@@ -228,6 +237,7 @@ def guard_targets(graph: Subgraph) -> Subgraph:
 def _guard(target: str, graph: Subgraph, made: dict[str, Any]) -> str:
     """Returns the op to wait for in a target's place: the target itself where it is in no branch."""
     waited = target
+    # From the inside out: each Merge lies in the next branch around, which may not be taken either.
     for depth, context in enumerate(graph.contexts.around(graph.nodes[target])):
         scope = f"{target}/_alive_{depth}"
         _add_bool(made, f"{scope}/switch", "Switch", context.pred_name, context.pred_name)

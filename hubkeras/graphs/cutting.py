@@ -69,10 +69,12 @@ def _check_ops(graph: Subgraph) -> Subgraph:
         MissingOpError: An op is not registered in this process.
     """
     library = graph.library
+    # A dict for a set, here and in other places: it keeps the order, so that a message names the same op each time.
     ops = dict.fromkeys(node.op for node in graph.nodes.values())
     for name in library.reachable(graph.nodes.values()):
         ops |= dict.fromkeys(node.op for node in library.functions[name].node_def)
     for op in ops:
+        # A node may bear the name of a function in place of an op, which calls it.
         if op not in library.functions and op_def(op) is None:
             raise MissingOpError(
                 f"Cannot build {graph.purpose}: its graph needs op {op!r}",
@@ -133,6 +135,8 @@ class VariantGraph:
     @cached_property
     def table_initializers(self) -> tuple[str, ...]:
         """Names of the ops that fill tables."""
+        # Nothing was written out, so what the reader found still holds. Else initializers may have come out of
+        # functions.
         if self.nodes is self.variant.nodes:
             return self.variant.table_initializers
         return read_table_initializers(self.variant.meta_graph, Graph(self.nodes, ()), with_init_op=True)
@@ -181,6 +185,7 @@ class VariantGraph:
         for name, node in self.nodes.items():
             key = resource_key(node) if is_state(node) else None
             if key is not None:
+                # Two nodes of one shared name are one variable, of which only one may have a value in the checkpoint.
                 aliases[name] = first.setdefault(key, self._variable_of(key, name))
         return aliases
 

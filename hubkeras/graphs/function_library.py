@@ -57,6 +57,7 @@ class FunctionLibrary:
             for called in functions_in(value):
                 if called.name in self.functions:
                     yield called.name
+                # TensorFlow then runs the gradient that the library declares, which no attribute names.
                 if node.op == _DIFFERENTIATES and self.gradients.get(called.name) in self.functions:
                     yield self.gradients[called.name]
 
@@ -65,9 +66,11 @@ class FunctionLibrary:
         if name not in self._named_within:
             function = self.functions[name]
             found = [called for node in function.node_def for called in self.named_by(node)]
+            # A caller that leaves such an attribute out runs the default, which no node names.
             for value in (*function.attr.values(), *(attr.default_value for attr in function.signature.attr)):
                 found += [called.name for called in functions_in(value) if called.name in self.functions]
             self._named_within[name] = tuple(found)
+        # Asked again, as a part of a library shares what the whole one has found out, and may lack some functions.
         return [called for called in self._named_within[name] if called in self.functions]
 
     def reachable(self, nodes: Iterable[Any] = (), roots: Iterable[str] = ()) -> dict[str, None]:

@@ -18,6 +18,7 @@ from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.op_registry import op_def
 from hubkeras.graphs.op_rules import is_unconditional, objection
 from hubkeras.graphs.structure import check_structure
+from hubkeras.savedmodel.graph_index import data_input_texts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -81,6 +82,8 @@ def find_forbidden(
     """
     functions = library.functions
     ops = {node.op for node in nodes} | {node.op for f in functions.values() for node in f.node_def}
+    # By op first: a graph may have tens of thousands of nodes, but few op types, and most of these are allowed as they
+    # are.
     suspect_ops = {op for op in ops if op not in functions and _is_suspect(op, policy)}
     if not suspect_ops:
         return []
@@ -118,6 +121,7 @@ def find_forbidden_nodes(
 
 
 def _is_suspect(op: str, policy: OpPolicy) -> bool:
+    # Internal ops trust the inputs that TensorFlow itself gives them, so not even a user can allow one.
     if is_unconditional(op) or (op in policy.extra_ops and not op.startswith("_")):
         return False
     # What is not registered cannot run: its user shall hear that it is missing, and not that it is forbidden.
@@ -132,7 +136,7 @@ def _objections(nodes: Iterable[Any], scope: Scope, place: str) -> Iterator[Find
 
 
 def _input_holds_asset(node: Any, scope: Scope, position: int) -> bool:
-    data = [text for text in node.input if not text.startswith("^")]
+    data = data_input_texts(node)
     return position < len(data) and scope.holds_asset(data[position])
 
 
@@ -144,6 +148,7 @@ def refuse(findings: list[Finding], where: str) -> None:
     """
     if not findings:
         return
+    # Not internal ops, which `allow_ops` does not lift.
     liftable = sorted({finding.op for finding in findings if not finding.op.startswith("_")})
     shown = ", ".join(map(str, findings[:_SHOWN]))
     more = f" and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""

@@ -25,6 +25,8 @@ def _call_own_gradients(graph: Subgraph) -> Subgraph:
     for node in graph.nodes.values():
         own = graph.library.gradients.get(node.attr["f"].func.name) if node.op == "SymbolicGradient" else None
         if own:
+            # SymbolicGradient takes inputs and gradients of the outputs in the order in which such a function does, so
+            # the call can stay as it is.
             node.op = "PartitionedCall"
             node.attr["f"].func.name = own
     return graph
@@ -40,10 +42,13 @@ def _take_rows(graph: Subgraph) -> Subgraph:
 def _prune(graph: Subgraph) -> Subgraph:
     """Leaves only what the gradients need, without the nodes that stood for what comes from outside."""
     nodes = graph.nodes
+    # State too: variables are VarHandleOps in the plain graph, made only so that TensorFlow knows what to
+    # differentiate.
     outside = {name for name, n in nodes.items() if n.op == "Placeholder" or name.startswith(f"{STATE}/")}
     needed = prune(nodes, graph.fetches, {f"{name}:0" for name in outside}).nodes
     kept = {node.name: node for node in needed if node.name not in outside}
     for node in kept.values():
+        # An argument of a function is there from the start, and no control edge can name it.
         for text in [i for i in node.input if i.startswith("^") and Ref.parse(i).node in outside]:
             node.input.remove(text)
         drop_private_attributes(node.attr)

@@ -18,6 +18,7 @@ from hubkeras.graphs.loop_frames import ENTERS, find_frames
 from hubkeras.graphs.op_forms import find_output, output_ranges
 from hubkeras.graphs.subgraph import by_name, copy_of
 from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.savedmodel.graph_index import data_input_texts
 from hubkeras.savedmodel.protos import NodeDef
 from hubkeras.savedmodel.refs import Ref
 
@@ -45,11 +46,13 @@ def inline_calls(graph: Subgraph, only: Collection[str] | None = None) -> Subgra
         return graph
     reached = library.reachable(graph.nodes.values())
     check_calls(graph.nodes.values(), library.only(reached), graph.purpose)
+    # A function's own gradient belongs to its call; once the body stands there, TensorFlow would differentiate that.
     kept = library.gradients if graph.calls_own_gradients else ()
     ordered = _writes_anything(graph.nodes, library, reached)
     result: list[Any] = []
     owners: dict[str, str] = {}
     contexts: list[Any] = []
+    # A stack of its own, and not recursion: how deep calls go is up to who made the module.
     pending = list(graph.nodes.values())[::-1]
     while pending:
         node = pending.pop()
@@ -62,6 +65,7 @@ def inline_calls(graph: Subgraph, only: Collection[str] | None = None) -> Subgra
         if name in graph.function_contexts:
             contexts += graph.function_contexts[name].of_call(call.scope, call.data).roots
         caller: str = node.name
+        # The outermost caller: contexts know only nodes of the graph, none of those that were written out on the way.
         owners |= {new.name: owners.get(caller, caller) for new in body if new.name != caller}
         pending.extend(reversed(body))
         # The bounds above know calls by name; who is called may also come in an attribute that the caller fills.
@@ -93,7 +97,7 @@ class _Call:
     def __init__(self, call: Any, library: FunctionLibrary, ordered: bool) -> None:
         self.call, self.ordered = call, ordered
         self.function = library.functions[library.called(call) or ""]
-        self.data = [i for i in call.input if not i.startswith("^")]
+        self.data = data_input_texts(call)
         self.control = [i for i in call.input if i.startswith("^")]
         arguments = [a.name for a in self.function.signature.input_arg]
         if len(arguments) != len(self.data):
@@ -115,6 +119,7 @@ class _Call:
             new.input.extend([self._outer(i) for i in node.input])
             if self._waits(node):
                 new.input.extend(i for i in before if i not in new.input)
+            # Constants and the like have no input to wait with; what has one waits through it.
             elif not node.input:
                 new.input.extend(self.control)
             fill_placeholders(new.attr, values)
@@ -123,6 +128,7 @@ class _Call:
             body.append(new)
         # Whoever takes a result of the call finds its effects done, as after a call that has returned.
         effects = [f"^{self._within(n)}" for n in self.function.control_ret.values()]
+        # What acts in a loop cannot be waited for from outside of it.
         acting = [n for n in self.function.node_def if _acts(n.op) and not self.frames.get(n.name)]
         effects += [f"^{self._within(n.name)}" for n in acting]
         return [*body, self._returned([*self.control, *sorted(set(effects) - set(self.control))])]
@@ -154,6 +160,7 @@ class _Call:
         attributes = self.call.attr
         if not outputs:
             return node
+        # A PartitionedCall says its dtypes; a node that is named as its function has them in the function's signature.
         if self.call.op in CALLS and "Tout" in attributes:
             node.attr["T"].list.type.extend(attributes["Tout"].list.type)
         else:

@@ -38,6 +38,8 @@ def find_frames(nodes: Mapping[str, Any], where: str) -> dict[str, Frame]:
     frames: dict[str, Frame] = {}
     pending = []
     for name, node in nodes.items():
+        # Not by `Ref`: the inputs of a function's body have the form "node:output:number". Those that are no nodes are
+        # arguments.
         sources = {text.removeprefix("^").partition(":")[0] for text in node.input} & nodes.keys()
         for source in sources:
             consumers.setdefault(source, []).append(name)
@@ -49,6 +51,7 @@ def find_frames(nodes: Mapping[str, Any], where: str) -> dict[str, Frame]:
         name = pending.pop()
         frame = _frame_of_outputs(nodes[name], frames[name], parents, where)
         for consumer in consumers.get(name, ()):
+            # One input is enough to know the frame; the way back by NextIteration could never be waited for.
             if consumer not in frames:
                 frames[consumer] = frame
                 pending.append(consumer)
@@ -63,6 +66,7 @@ def find_frames(nodes: Mapping[str, Any], where: str) -> dict[str, Frame]:
 def _frame_of_outputs(node: Any, frame: Frame, parents: dict[str, Frame], where: str) -> Frame:
     if node.op in ENTERS:
         name = node.attr["frame_name"].s.decode("utf-8", "replace") if "frame_name" in node.attr else ""
+        # TensorFlow demands the same of loops (graph/control_flow.cc), but only once the graph runs.
         if parents.setdefault(name, frame) != frame:
             raise _refusal(where, f"node {node.name!r}, which enters the loop {name!r} from another one")
         return (*frame, name)

@@ -45,6 +45,7 @@ def _loses_gradient(node: Any) -> bool:
     if "_gradient_op_type" not in node.attr:
         return False
     name = node.attr["_gradient_op_type"].s
+    # Registered or not: under a running number, this process has some other function than the one which was meant.
     return name.startswith(_NUMBERED) or not has_gradient(name.decode("utf-8", "replace"))
 
 

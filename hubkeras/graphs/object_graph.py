@@ -73,6 +73,7 @@ def find_refused_in_objects(meta_graph: Any, policy: OpPolicy, where: str) -> li
     found = find_forbidden((), reached, policy, roots=dict.fromkeys(reached.gradients.values(), ()) | roots)
     idle = [name for name in library.functions if name not in reached.functions]
     saver = dataclasses.replace(policy, extra_ops=policy.extra_ops | _SAVER_OPS)
+    # With all that these call: a function is judged by the stricter rule above as soon as any object reaches it.
     rest = library.only(library.reachable(roots=idle))
     return found + find_forbidden((), rest, saver, roots=dict.fromkeys(idle, ()))
 
@@ -184,6 +185,7 @@ class _ObjectGraph:
             elif kind == "captured_tensor":
                 yield node.captured_tensor.concrete_function
         yield from (gradient.gradient_func for gradient in self.library.registered_gradients)
+        # Grappler may put one in the place of any other with the same value, so nothing needs to call it.
         yield from (name for name, function in self.functions.items() if _IMPLEMENTS in function.attr)
 
     def _asset_arguments(self, name: str) -> frozenset[str]:
@@ -197,6 +199,7 @@ class _ObjectGraph:
         for number in captured:
             self._check_number(number, f"the function {name!r}")
         kinds = [self.objects.nodes[number].WhichOneof("kind") for number in captured]
+        # Not [-len(captured):], which would be all of them where nothing is captured.
         names = arguments[len(arguments) - len(captured) :]
         return frozenset(argument for argument, kind in zip(names, kinds, strict=True) if kind == "asset")
 

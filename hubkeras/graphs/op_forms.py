@@ -12,6 +12,7 @@ from hubkeras.graphs.op_registry import op_def
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+# As in `Ref`: int() has no trouble with nine digits, and no op has so many outputs.
 _MOST_DIGITS = 9
 _SIMPLE_ATTRIBUTES = frozenset({"type", "bool", "int", "float", "string"})
 

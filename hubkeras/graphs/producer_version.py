@@ -35,6 +35,7 @@ def raise_producer(graph: Subgraph) -> Subgraph:
     definitions = [definition for op in graph.ops if (definition := op_def(op)) is not None]
     if any(definition.HasField("deprecation") for definition in definitions):
         return graph
+    # A copy, as the proto belongs to the module's file, from which other signatures are cut.
     versions = copy.deepcopy(graph.versions)
     versions.producer = current
     return dataclasses.replace(graph, versions=versions)

@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from hubkeras.errors import FormatError
+from hubkeras.graphs.control_flow import values_inside
 from hubkeras.graphs.subgraph import by_name, copy_of
 from hubkeras.graphs.tensorflow_internals import op_def
 from hubkeras.savedmodel.graph_index import attribute
@@ -61,6 +62,8 @@ def draw_from_seed(graph: Subgraph) -> tuple[Subgraph, bool]:
     """
     inside = graph.contexts.inner_nodes()
     drawing = [n for n in graph.nodes.values() if n.op in _STATELESS]
+    # Inside control flow, ops with a seed of their own as well: the backward pass runs them again, and must draw the
+    # same.
     chosen = dict.fromkeys(n.name for n in drawing if n.name in inside or not _has_seed(n))
     if not chosen:
         return graph, False
@@ -70,6 +73,7 @@ def draw_from_seed(graph: Subgraph) -> tuple[Subgraph, bool]:
         _draw_from(nodes[name], counters.seed(nodes[name]))
     contexts = graph.contexts.adopt(counters.owners)
     seeded = dataclasses.replace(graph, nodes=by_name([*nodes.values(), *counters.made]), contexts=contexts)
+    # Where all chosen ops have a seed of their own, nothing takes the call's.
     return seeded, any(Ref.parse(text).node == SEED[:-2] for node in seeded.nodes.values() for text in node.input)
 
 
@@ -95,6 +99,7 @@ def seed_attributes(graph: Subgraph, next_seed: Callable[[], tuple[int | None, i
         return (
             is_random(node.op)
             and not _has_seed(node)
+            # A placeholder is a seed that the function's caller gives.
             and "placeholder"
             not in {node.attr[name].WhichOneof("value") for name in ("seed", "seed2") if name in node.attr}
         )
@@ -103,6 +108,7 @@ def seed_attributes(graph: Subgraph, next_seed: Callable[[], tuple[int | None, i
         return graph
 
     def seeded(node: Any) -> Any:
+        # Asked for each op, so that two of them get two seeds from one global one.
         first, second = next_seed()
         if first is None or second is None:
             return node
@@ -129,10 +135,12 @@ def _has_seed(node: Any) -> bool:
 
 def _draw_from(node: Any, seed: str) -> None:
     op, position = _STATELESS[node.op]
+    # The stateless op has one dtype for bounds and result, and calls it `dtype`.
     if node.op == "RandomUniformInt":
         node.attr["dtype"].type = node.attr["Tout"].type
         del node.attr["Tout"]
     elif node.op == "Multinomial":
+        # The default of Multinomial; asking for an attribute that is not there makes it 0, which is no dtype.
         node.attr["output_dtype"].type = node.attr["output_dtype"].type or dtypes.DT_INT64
     node.op = op
     for attr in ("seed", "seed2"):
@@ -163,6 +171,7 @@ class _LoopCounters:
         control = self._frame_control(node, bool(loops))
         # Two ops must not draw the same: each shifts the call's seed by its name. In a loop, each turn shifts it
         # further, by a stride of its own for each of the loops around, so that no two turns meet.
+        # crc32 and not hash(), which differs from process to process. One bit less, as the seed is a signed number.
         own = np.array([crc32(node.name.encode()) >> 1, 0], np.int32)
         offset = self._constant(f"{scope}/number", own, control, node.name)
         seed = self._add(f"{scope}/add", "AddV2", [seed, offset], node.name).name
@@ -170,6 +179,8 @@ class _LoopCounters:
             turn = self._turn(loop)
             for inner in loops[depth + 1 :]:
                 turn = self._enter(inner, turn)
+            # Powers of one number, so that turn (2, 0) of two nested loops is not turn (0, 2) again; sums meet only
+            # beyond 7,918 turns.
             step_per_turn = np.array([0, pow(7919, depth, 1 << 31)], np.int32)
             stride = self._constant(f"{scope}/stride_{depth}", step_per_turn, control, node.name)
             step = self._add(f"{scope}/step_{depth}", "Mul", [turn, stride], node.name).name
@@ -182,6 +193,8 @@ class _LoopCounters:
         limits = {"minval": np.int32(0), "maxval": np.int32(np.iinfo(np.int32).max)}
         inputs = [self._constant(f"{scope}/shape", np.array([2], np.int32), [], "")]
         inputs += [self._constant(f"{scope}/{name}", value, [], "") for name, value in limits.items()]
+        # The op with the publisher's seed runs once outside, and what it draws becomes the seed of the stateless one
+        # inside.
         own = NodeDef(name=scope, op="RandomUniformInt", input=inputs)
         own.attr["T"].type = own.attr["Tout"].type = dtypes.DT_INT32
         for name in ("seed", "seed2"):
@@ -193,8 +206,7 @@ class _LoopCounters:
         """Returns the `while` contexts around a node, outermost first."""
         best: list[Any] = []
         for context, around in self.contexts:
-            inside = set(context.values_def.values) - set(context.values_def.external_values)
-            if f"{node.name}:0" in inside and len(around) + 1 > len(best):
+            if f"{node.name}:0" in values_inside(context) and len(around) + 1 > len(best):
                 best = [*around, context]
         return [c for c in best if c.DESCRIPTOR.name == "WhileContextDef"]
 
@@ -211,6 +223,7 @@ class _LoopCounters:
         self._add(f"{scope}/merge", "Merge", [enter.name, f"{scope}/next"], owner).attr["N"].i = 2
         switch = self._add(f"{scope}/switch", "Switch", [f"{scope}/merge", Ref.parse(loop.pivot_name).node], owner)
         turn = self._add(f"{scope}/turn", "Identity", [f"{switch.name}:1"], owner).name
+        # The control edge puts the constant into the loop's frame; without it, it would stand outside of all loops.
         one = self._constant(f"{scope}/one", np.int32(1), [f"^{turn}"], owner)
         self._add(f"{scope}/add", "AddV2", [turn, one], owner)
         self._add(f"{scope}/next", "NextIteration", [f"{scope}/add"], owner)
@@ -228,11 +241,12 @@ class _LoopCounters:
 
     def _entry(self, name: str, loop: Any, tensor: str) -> Any:
         """Makes the node that takes a tensor into a loop."""
-        entries = (self.nodes.get(Ref.parse(n).node) for n in loop.loop_enter_names)
-        other = next((node for node in entries if node is not None), None)
+        enters = (self.nodes.get(Ref.parse(n).node) for n in loop.loop_enter_names)
+        other = next((node for node in enters if node is not None), None)
         if other is None:
             raise self._broken(loop, "nothing that enters it")
         enter = self._add(name, "Enter", [tensor], self._member(loop))
+        # Copied from a node that enters already: the executor knows loops by this name alone.
         enter.attr["frame_name"].s = attribute(other, "frame_name").s
         enter.attr["parallel_iterations"].i = attribute(other, "parallel_iterations").i or 10
         return enter

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
 
-from hubkeras.graphs.subgraph import STATE, by_name, copy_of
+from hubkeras.graphs.subgraph import STATE, by_name, copy_of, used_tensors
 from hubkeras.graphs.tensorflow_internals import never_differentiable, op_def
+from hubkeras.savedmodel.graph_index import data_input_texts
 from hubkeras.savedmodel.protos import NodeDef, dtypes
 from hubkeras.savedmodel.refs import Ref
 
@@ -31,10 +32,12 @@ if TYPE_CHECKING:
 RESIDUAL = "hubkeras_residual"
 _GRADIENT = "HubKerasResidualRows"
 _GATHERS = frozenset({"ResourceGather", "ResourceGatherNd"})
+# Prefixes of ops that are stateful and yet give the same: assignments run on copies in a gradient, and TensorArrays and
+# stacks live within one run.
 _REPEATABLE = ("ReadVariableOp", "Resource", "Assign", "Var", "TensorArray", "Stack", "Assert", "Print")
 _REPEATABLE += ("LookupTableFind", "LookupTableSize", "If", "While", "Case", "Placeholder")
 _REPEATABLE += ("PartitionedCall", "StatefulPartitionedCall", "SymbolicGradient")
-_CANNOT_KEEP = frozenset({dtypes.DT_RESOURCE, dtypes.DT_VARIANT})
+_NEVER_RESIDUAL = frozenset({dtypes.DT_RESOURCE, dtypes.DT_VARIANT})
 
 
 class Residuals(NamedTuple):
@@ -58,22 +61,24 @@ def find_residuals(forward: Subgraph, backward: Subgraph, variables: Mapping[int
         variables: The state of `backward` that is a variable, by position.
     """
     inside = backward.contexts.inner_nodes()
+    # What stands in a loop has another value in each turn, and no single tensor could be kept of it.
     outside = [n for n in backward.nodes.values() if n.name not in inside and n.name in forward.nodes]
-    kept = {n.name: n for n in outside if (not repeats(n.op) or _looks_up(n.op)) and _can_be_kept(n.op)}
+    # Lookups repeat only as long as nobody inserts into the table, so their results are kept as well.
+    residual_nodes = {n.name: n for n in outside if (not repeats(n.op) or _looks_up(n.op)) and _can_be_residual(n.op)}
     gathers = [n for n in outside if n.op in _GATHERS]
-    used = {Ref.parse(i).tensor for n in backward.nodes.values() for i in n.input} | set(backward.fetches)
-    tensors = sorted(t for t in used if t.rpartition(":")[0] in kept)
+    used = used_tensors(backward.nodes.values()) | set(backward.fetches)
+    tensors = sorted(t for t in used if Ref.parse(t).node in residual_nodes)
     names = {t: f"{RESIDUAL}/{i}:0" for i, t in enumerate(tensors)}
     rows = [_rows(n, f"{RESIDUAL}/{len(tensors) + i}") for i, n in enumerate(gathers)]
     names |= {f"{n.name}:0": f"{new.name}:0" for n, new in zip(gathers, rows, strict=True)}
-    left = [_renamed(n, names, kept) for n in backward.nodes.values() if n.name not in kept]
+    left = [_renamed(n, names, residual_nodes) for n in backward.nodes.values() if n.name not in residual_nodes]
     graph = dataclasses.replace(
         backward,
         nodes=by_name([*left, *rows]),
         fetches=tuple(names.get(f, f) for f in backward.fetches),
         contexts=backward.contexts.adopt({}, names),
     )
-    ends = {Ref.parse(i).tensor for n in kept.values() for i in _differentiable_inputs(n)}
+    ends = {Ref.parse(i).tensor for n in residual_nodes.values() for i in _differentiable_inputs(n)}
     whole = sorted(_read_whole(left, {n.name for n in gathers}) & variables.keys())
     return Residuals(graph, (*tensors, *(f"{n.name}:0" for n in gathers)), tuple(sorted(ends)), tuple(whole))
 
@@ -118,6 +123,7 @@ def take_rows(node: Any) -> None:
 @tf.RegisterGradient(_GRADIENT)
 def _rows_gradient(op: tf.Operation, kept: Any, gathered: Any) -> list[Any]:
     del op, gathered
+    # To the second input, the real gather: the rows that were kept are only values, and know no variable.
     return [None, kept]
 
 
@@ -133,14 +139,14 @@ def _looks_up(op: str) -> bool:
     return op.startswith(("LookupTableFind", "LookupTableSize"))
 
 
-def _can_be_kept(op: str) -> bool:
+def _can_be_residual(op: str) -> bool:
     definition = op_def(op)
-    return definition is not None and not any(a.type in _CANNOT_KEEP or a.is_ref for a in definition.output_arg)
+    return definition is not None and not any(a.type in _NEVER_RESIDUAL or a.is_ref for a in definition.output_arg)
 
 
 def _differentiable_inputs(node: Any) -> list[str]:
     """Returns the inputs of a node through which its op may have a gradient."""
-    return [] if never_differentiable(node.op) else [i for i in node.input if not i.startswith("^")]
+    return [] if never_differentiable(node.op) else data_input_texts(node)
 
 
 def _read_whole(nodes: Iterable[Any], gathers: set[str]) -> set[int]:

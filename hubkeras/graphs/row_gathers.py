@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.graphs.consumers import consumers_of
-from hubkeras.graphs.state_nodes import VARIABLES
+from hubkeras.savedmodel.graph_index import VARIABLE_OPS
 from hubkeras.savedmodel.protos import NodeDef, dtypes
 from hubkeras.savedmodel.refs import Ref
 
@@ -34,7 +34,7 @@ def gather_rows_from_variables(graph: Subgraph) -> Subgraph:
         The graph, without reads that nothing needs any longer.
     """
     index = dict(graph.nodes)
-    holders = [n.name for n in index.values() if n.op in VARIABLES and f"{n.name}:0" not in graph.feeds]
+    holders = [n.name for n in index.values() if n.op in VARIABLE_OPS and f"{n.name}:0" not in graph.feeds]
     named = Counter(graph.aliases.get(name, name) for name in holders)
     consumers = consumers_of(index.values())
     wanted = {*graph.fetches, *(f"{target}:0" for target in graph.targets)}
@@ -43,6 +43,7 @@ def gather_rows_from_variables(graph: Subgraph) -> Subgraph:
         users = [index[name] for name in consumers.get(variable, ())]
         if named[graph.aliases.get(variable, variable)] == 1 and all(_only_reads(user) for user in users):
             for read in users:
+                # A read that waits for something is ordered, such as after an update. One without may run at any time.
                 if f"{read.name}:0" not in graph.feeds and not any(i.startswith("^") for i in read.input):
                     _take_rows(index, consumers, variable, read, wanted)
     return dataclasses.replace(graph, nodes=index)
@@ -70,6 +71,7 @@ def _is_lookup(node: Any, source: str, index: Mapping[str, Any]) -> bool:
     """Tells whether a node gathers rows of `source`, and may do so at any time."""
     if len(node.input) != _GATHERS.get(node.op) or any(i.startswith("^") for i in node.input):
         return False
+    # Only these are what an optimizer writes rows of, and so what a read copies.
     if Ref.parse(node.input[0]) != Ref(source, 0) or node.attr["Tparams"].type not in _FLOATS:
         return False
     if node.op == "Gather":
@@ -79,6 +81,7 @@ def _is_lookup(node: Any, source: str, index: Mapping[str, Any]) -> bool:
         return False
     # Not made an array of: nothing has looked yet at whether it fits its shape and what that takes.
     value = axis.attr["value"].tensor
+    # Axis 0, a scalar: the only one that ResourceGather knows.
     return not (value.tensor_shape.dim or any(value.tensor_content) or any(value.int_val) or any(value.int64_val))
 
 

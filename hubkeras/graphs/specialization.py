@@ -88,6 +88,8 @@ class _Copies:
                 for function in direct_functions(value):
                     if function.name in self.library.functions:
                         function.name = self._copy(function.name, function.attr, depth)
+                        # They are filled into the copy; TensorFlow would refuse attributes that a function does not
+                        # declare.
                         function.attr.clear()
             if node.op in VARIABLE_OPS or attribute(node, "use_node_name_sharing").b:
                 # Without a name of its own, every node of this name in the process would share its state.
@@ -111,9 +113,13 @@ class _Copies:
             return self._names[key]
         source = self.library.functions[name]
         self._size += len(source.node_def) + 1
+        # Each set of attributes makes a copy, so a small library that hands functions to functions can grow without
+        # end.
         if depth > DEEPEST_CALLS or self._size > MOST_NODES:
             raise too_large(self.purpose)
         number = f"_{len(self._names)}" if given else ""
+        # Before the body is looked at: what a function reaches may name it again, though `check_calls` refuses real
+        # recursion.
         made = self._names[key] = f"{name}{self.suffix}{number}"
         values = values_for(source, given)
         self.functions[made] = function = _filled_in(source, made, values)
@@ -133,6 +139,7 @@ def _filled_in(source: Any, name: str, values: Mapping[str, Any]) -> Any:
     for argument in (*signature.input_arg, *signature.output_arg):
         if argument.type_attr in values:
             argument.type = values[argument.type_attr].type
+            # Else TensorFlow would look for an attribute that the copy does not declare any more.
             argument.type_attr = ""
     del signature.attr[:]
     for key in [key for key in function.attr if key not in KEPT_ATTRIBUTES]:

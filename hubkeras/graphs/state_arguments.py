@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hubkeras.errors import UnsupportedError
 from hubkeras.graphs.specialization import drop_private_attributes
-from hubkeras.graphs.state_nodes import VARIABLES, gives_reference, is_state
+from hubkeras.graphs.state_nodes import gives_reference, is_state
 from hubkeras.graphs.subgraph import INPUT, STATE, by_name, copy_of
+from hubkeras.savedmodel.graph_index import VARIABLE_OPS, data_input_texts
 from hubkeras.savedmodel.protos import NodeDef, dtypes
 from hubkeras.savedmodel.pruning import PLACEHOLDERS
 from hubkeras.savedmodel.refs import Ref
@@ -112,7 +113,8 @@ class _Rewriter:
         """Makes the new nodes."""
         for name in sorted(self.fetches & self.handles.keys()):
             node, index = Ref.parse(name)
-            if self.nodes[node].op in VARIABLES or self.nodes[node].op in _PASS:
+            # A fetched reference must be given out as a value. An assignment gives one already, by the read behind it.
+            if self.nodes[node].op in VARIABLE_OPS or self.nodes[node].op in _PASS:
                 read = self._read(self.handles[name], f"{node}/_fetch_{index}", node, [])
                 self.outputs[name] = f"{read}:0"
         for name, node in self.nodes.items():
@@ -143,6 +145,8 @@ class _Rewriter:
                     continue
                 found = True
                 if node.op in _PASS:
+                    # Switch and Merge have two outputs. The second of a Merge is a number, and nothing takes it by
+                    # reference.
                     for index in (0, 1):
                         handles[f"{name}:{index}"] = source._replace(tensor=str(Ref(name, index)))
                 else:
@@ -154,8 +158,9 @@ class _Rewriter:
         new.device = ""
         drop_private_attributes(new.attr)
         control = [i for i in map(self._input, node.input) if i.startswith("^")]
+        # "^" alone is what `_input` makes of an edge from something that is gone.
         control = list(dict.fromkeys(c for c in control if c != "^"))
-        data = [i for i in node.input if not i.startswith("^")]
+        data = data_input_texts(node)
         first = self.handles.get(Ref.parse(data[0]).tensor) if data else None
         if first and node.op in _ON_HANDLES:
             self._take_handle(new, first, data, control)
@@ -164,6 +169,8 @@ class _Rewriter:
             self._add(new, [first.tensor, *self._inputs(node, data[1:], control)], control)
         elif first and node.op == "ResourceGather":
             self._add(new, [first.tensor, *self._inputs(node, data[1:], control)], control)
+        # What TF1 calls the read of a variable. Behind an assignment it is left as it is, over the read that stands
+        # there.
         elif first and node.op == "Identity" and first.dtype and not first.after:
             _become_read(new, first.dtype)
             self._add(new, [first.tensor], control)
@@ -185,6 +192,7 @@ class _Rewriter:
         if node.op in _VALUE_OPS:
             new.op = _VALUE_OPS[node.op]
             if new.op == "VarIsInitializedOp":
+                # The op on handles has no attributes at all, and TensorFlow refuses those that it does not know.
                 new.attr.clear()
             self._add(new, inputs, control)
             return
@@ -196,6 +204,7 @@ class _Rewriter:
             new.attr["dtype"].type = handle.dtype
         else:
             new.op = _T_OPS[node.op]
+        # An assignment to a handle gives nothing, so the read takes its name, and the assignment gets another one.
         if self.read_by[f"{node.name}:0"]:
             new.name = f"{node.name}/_assign"
             self.owners[new.name] = node.name
@@ -207,6 +216,7 @@ class _Rewriter:
         result = []
         for position, text in enumerate(data):
             handle = self.handles.get(Ref.parse(text).tensor)
+            # The result of an assignment is a value by now: the read which took the assignment's name.
             if handle is None or (handle.after and Ref.parse(text).tensor == f"{handle.after}:0"):
                 result.append(self._input(text))
             elif handle.dtype:
@@ -241,7 +251,7 @@ class _Rewriter:
 
 def _plain_inputs(node: Any) -> list[str]:
     """Returns the data inputs of a node that it takes as values and not as references."""
-    data = [i for i in node.input if not i.startswith("^")]
+    data = data_input_texts(node)
     return data[1:] if node.op in _ON_HANDLES else data
 
 

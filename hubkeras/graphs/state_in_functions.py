@@ -36,6 +36,7 @@ def _with_state(library: FunctionLibrary) -> frozenset[str]:
     found = {name for name, f in library.functions.items() if any(map(_concerns_state, f.node_def))}
     grown = bool(found)
     while grown:
+        # A caller of such a function must be written out as well, or its call would hide the state once more.
         callers = {name for name in library.functions if not found.isdisjoint(library.named_within(name))}
         grown = not callers <= found
         found |= callers

@@ -6,8 +6,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from hubkeras.graphs.tensorflow_internals import op_def
-from hubkeras.savedmodel.graph_index import RESOURCE_VARIABLE_OPS, attribute
-from hubkeras.savedmodel.graph_index import VARIABLE_OPS as VARIABLES
+from hubkeras.savedmodel.graph_index import RESOURCE_VARIABLE_OPS, VARIABLE_OPS, attribute
 from hubkeras.savedmodel.protos import dtypes
 
 _STATIC_TABLES = frozenset({"HashTable", "HashTableV2"})
@@ -20,7 +19,7 @@ _TABLES = _STATIC_TABLES | {
 
 def is_state(node: Any) -> bool:
     """Tells whether a node is a variable, a table or another resource that outlives a call."""
-    if node.op in VARIABLES:
+    if node.op in VARIABLE_OPS:
         return True
     return op_def(node.op) is not None and _makes_resource(node.op)
 
@@ -28,6 +27,7 @@ def is_state(node: Any) -> bool:
 @cache
 def _makes_resource(op: str) -> bool:
     definition: Any = op_def(op)
+    # A rule and not a list, as resources of many kinds exist: tables, iterators, summary writers, of add-ons too.
     makes_one = definition.is_stateful and not definition.input_arg and len(definition.output_arg) == 1
     return makes_one and (definition.output_arg[0].type == dtypes.DT_RESOURCE or definition.output_arg[0].is_ref)
 
@@ -60,17 +60,15 @@ def resource_key(node: Any) -> ResourceKey | None:
     name = attribute(node, "shared_name").s or (node.name.encode() if _goes_by_its_name(node) else b"")
     if not name:
         return None
+    # HashTable and HashTableV2 of one name are one table: TensorFlow finds it by its class, not by the op.
     kind = "table" if node.op in _TABLES else node.op
     return ResourceKey(kind, _text(attribute(node, "container").s), _text(name))
 
 
 def _goes_by_its_name(node: Any) -> bool:
     """Tells whether a node without a `shared_name` shares its state under its own name."""
-    return node.op in VARIABLES - RESOURCE_VARIABLE_OPS or attribute(node, "use_node_name_sharing").b
+    return node.op in VARIABLE_OPS - RESOURCE_VARIABLE_OPS or attribute(node, "use_node_name_sharing").b
 
 
 def _text(value: bytes) -> str:
     return value.decode("utf-8", "replace")
-
-
-__all__ = ["VARIABLES", "ResourceKey", "gives_reference", "is_state", "is_static_table", "resource_key"]

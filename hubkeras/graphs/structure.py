@@ -21,8 +21,11 @@ from hubkeras.savedmodel.refs import Ref
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
+# TensorFlow makes a place for each output before it looks at anything else; real nodes have hundreds at most.
 _MOST_OUTPUTS = 1 << 16
+# Of TensorShape in C++, which checks it with an assertion.
 _MOST_DIMENSIONS = 254
+# Far from 2**63, where products of dimensions overflow, and beyond what any memory holds.
 _MOST_ELEMENTS = 1 << 40
 _MOST_CONSTANT_BYTES = 1 << 30
 """Of all constants that are stored as one value for many elements; what is stored in full is as large as the file."""
@@ -118,6 +121,7 @@ class _Checker:
             nodes[name] = node
             outputs[name] = self._check_node(node)
         for name, node in nodes.items():
+            # TensorFlow relies on control edges coming last. A data input behind one would be counted wrongly.
             is_control = False
             for text in node.input:
                 ref = Ref.parse(text)
@@ -126,6 +130,7 @@ class _Checker:
                     known = ref.node in outputs
                 else:
                     known = ref.index < outputs[ref.node] if ref.node in outputs else ref.tensor in given
+                    # Spelled one way only ("n" or "n:1"), so that nobody can read "n:01" or "n:+1" as something else.
                     known = known and not is_control and (text == ref.node or text == ref.tensor)
                 if not known:
                     self.refuse(f"node {name!r} with the input {text!r}, which nothing gives, or not in this place")
@@ -252,6 +257,7 @@ class _Checker:
         if any(dim.size < 0 for dim in tensor.tensor_shape.dim) or tensor.tensor_shape.unknown_rank:
             self.refuse(f"constant {node.name!r} of unknown shape")
         size = self._check_shape(node, tensor.tensor_shape) * _ELEMENT_BYTES.get(tensor.dtype, 4)
+        # One value can stand for all elements: a few bytes in the file, a terabyte in memory.
         if size > tensor.ByteSize():
             self.constant_bytes += size
             if self.constant_bytes > _MOST_CONSTANT_BYTES:
@@ -263,7 +269,10 @@ class _Checker:
         for dim in shape.dim:
             if dim.size < -1:
                 self.refuse(f"node {node.name!r} with a dimension of {dim.size}")
+            # -1 counts as 1. What an unknown dimension will be, the op that makes the tensor checks itself.
             count *= abs(dim.size)
+            # Without zeros: TensorFlow multiplies dimensions one by one, so [2**40, 2**40, 0] overflows before the 0 is
+            # seen.
             largest *= max(dim.size, 1)
         if len(shape.dim) > _MOST_DIMENSIONS or largest > _MOST_ELEMENTS:
             self.refuse(f"node {node.name!r} with {len(shape.dim)} dimensions and {largest} elements")

@@ -42,6 +42,7 @@ class FunctionContexts:
 
         def rename(text: str) -> str:
             ref = Ref.parse(text)
+            # Full names for what comes from outside, since contexts compare names of tensors letter by letter.
             return Ref.parse(outside[ref.node]).tensor if ref.node in outside else f"{scope}/{text}"
 
         return self.contexts.renamed(rename)
@@ -105,6 +106,12 @@ class Subgraph:
     def all_nodes(self) -> Iterable[Any]:
         """Yields its nodes and those of its functions."""
         return itertools.chain(self.nodes.values(), *(f.node_def for f in self.library.functions.values()))
+
+
+def used_tensors(nodes: Iterable[Any]) -> set[str]:
+    """Returns the full names of the tensors that nodes take."""
+    # A control edge counts as one from the first output: there may be a name too many, never one too few.
+    return {Ref.parse(text).tensor for node in nodes for text in node.input}
 
 
 def by_name(nodes: Collection[Any]) -> dict[str, Any]:

@@ -137,6 +137,7 @@ def make_variable(value: tf.Tensor, name: str, trainable: bool) -> tf.Variable:
     if tf.distribute.has_strategy() or not tf.executing_eagerly():
         return tf.Variable(value, trainable=trainable, name=name)
     variable: Any = tf.Variable(value, trainable=trainable, name="variable")
+    # `variable.name` is made of it.
     variable._handle_name = f"{name}:0"
     return variable
 
@@ -152,6 +153,7 @@ def asset_of(path: tf.Tensor) -> tf.saved_model.Asset | None:
 
     An asset knows its path, the path does not know its asset, and what a function has captured is the path.
     """
+    # Slow, and asked only when a module is published. Nothing else leads back from the path.
     assets = (item for item in gc.get_objects() if isinstance(item, tf.saved_model.Asset))
     return next((asset for asset in assets if asset.asset_path is path), None)
 
@@ -168,6 +170,7 @@ def note_frozen_access(variable: tf.Variable) -> None:
     variables that it names, so it gets to know of one that is not trainable, with the same handle.
     """
     graph: Any = tf.compat.v1.get_default_graph()
+    # A plain graph of TF1 has none, and no export looks at what it names.
     if not hasattr(graph, "watch_variable"):
         return
     if not hasattr(variable, "_hubkeras_frozen"):
@@ -288,6 +291,7 @@ def never_differentiable(op: str) -> bool:
 
 def comes_from_gradient(error: Exception) -> bool:
     """Tells whether an error was raised while TensorFlow took gradients of a graph."""
+    # By the frames: the errors are ValueError, TypeError and others that a caller's mistake raises as well.
     code = _private("ops.gradients_util._GradientsHelper").__code__
     return any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__))
 
@@ -310,6 +314,7 @@ def wrap_function(body: Callable[..., Any], specs: Sequence[tf.TensorSpec]) -> A
     """
     wrapped = tf.compat.v1.wrap_function(body, specs)
     for function in wrapped.graph._functions.values():
+        # At exit TensorFlow takes itself apart, and asking it for its context then would crash.
         weakref.finalize(function, _forget_function, function.name).atexit = False
     return wrapped
 
@@ -346,6 +351,7 @@ def xla_compiles(op: str) -> bool:
     """Tells whether XLA has a kernel for an op type."""
     _register_xla_kernels()
     registered = _private("framework.kernels.get_registered_kernels_for_op")
+    # Those of the CPU, which every build has.
     return any(k.device_type == "XLA_CPU_JIT" for k in registered(op).kernel)
 
 
@@ -364,6 +370,7 @@ def _register_xla_kernels() -> None:
 @contextmanager
 def control_flow_v1() -> Iterator[None]:
     """Turns control flow v2 off, for all threads, while gradients of v1 control flow are built."""
+    # The switch is global, so nobody else may build a graph while it is off.
     with BUILDING:
         was_enabled = tf.compat.v1.control_flow_v2_enabled()
         tf.compat.v1.disable_control_flow_v2()

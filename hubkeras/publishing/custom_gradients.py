@@ -16,6 +16,7 @@ import tensorflow as tf
 from hubkeras.errors import PublishingError
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.tensorflow_internals import gradient_function
+from hubkeras.savedmodel.graph_index import data_input_texts
 from hubkeras.savedmodel.protos import FunctionDef, NodeDef
 from hubkeras.savedmodel.refs import Ref
 
@@ -66,7 +67,7 @@ def write_gradients(
             gradients |= made.library.gradients
             node.op = made.name
             node.attr.clear()
-            data = [text for text in node.input if not text.startswith("^")]
+            data = data_input_texts(node)
             control = [text for text in node.input if text.startswith("^")]
             node.input[:] = [*data, *(str(Ref.parse(t.name)) for t in made.extra), *control]
     return FunctionLibrary(functions, gradients)

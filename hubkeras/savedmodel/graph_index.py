@@ -122,6 +122,18 @@ def data_inputs(node: Any) -> list[Ref]:
     return [ref for ref in map(Ref.parse, node.input) if ref.index is not None]
 
 
+def data_input_texts(node: Any) -> list[str]:
+    """Returns the inputs of a node that carry values as they stand there, also those of a function's body.
+
+    Args:
+        node: A `NodeDef`, in a graph ("node:2") or a function ("node:argument:2").
+
+    Returns:
+        The texts, in their order.
+    """
+    return [text for text in node.input if not text.startswith("^")]
+
+
 def shape_tuple(proto: Any) -> Shape:
     """Returns a `TensorShapeProto` as a tuple.
 
