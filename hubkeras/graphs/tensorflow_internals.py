@@ -52,6 +52,7 @@ PRIVATE_ATTRIBUTES = {
     "a variable": ("_handle_name", "_shared_name", "_unique_id"),
     "its handle": ("_handle_data",),
     "the handle of a table": ("_parent_trackable",),
+    "a table": ("_create_resource", "_initialize"),
     "the graph of a function": ("_functions",),
     "an operation": ("_gradient_function", "_set_attr", "_set_device"),
     "a graph": ("_get_control_flow_context",),
@@ -146,6 +147,16 @@ def resource_of(handle: tf.Tensor) -> Any | None:
     """Returns the lookup table or other resource that a handle was made for, None for a handle of something else."""
     owner = getattr(handle, "_parent_trackable", None)
     return None if owner is None else owner()
+
+
+def create_resource(resource: Any) -> tf.Tensor:
+    """Makes the resource behind an object anew, in the graph that is being built; returns its handle."""
+    return resource._create_resource()
+
+
+def fill_resource(resource: Any) -> None:
+    """Runs what gives a resource its first contents."""
+    resource._initialize()
 
 
 def asset_of(path: tf.Tensor) -> tf.saved_model.Asset | None:
@@ -255,6 +266,12 @@ def set_attribute(op: tf.Operation, name: str, value: Any) -> None:
 def set_device(op: tf.Operation, device: str) -> None:
     """Changes the device of an op that is in a graph already."""
     op._set_device(device)
+
+
+def session_config_of(estimator: Any) -> Any:
+    """Returns the settings of the sessions of a `tf.estimator.Estimator`, None where it has none."""
+    # An Estimator makes defaults of its own where its RunConfig says nothing, and shows them nowhere else.
+    return getattr(estimator, "_session_config", None)
 
 
 def control_flow_context(graph: tf.Graph) -> Any:

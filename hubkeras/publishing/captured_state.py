@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.graphs.tensorflow_internals import asset_of, resource_of
+from hubkeras.graphs.tensorflow_internals import asset_of, create_resource, fill_resource, resource_of
 from hubkeras.publishing.function_traces import refuse_capture, tensor_names, trace
 from hubkeras.publishing.variable_nodes import constant_node, op_name
 from hubkeras.savedmodel.collection_defs import is_table_initializer
@@ -84,12 +84,12 @@ class CapturedState:
             raise refuse_capture("a resource that is neither a variable nor a lookup table", self._purpose)
         name = f"table_{len(self._tables)}"
         purpose = f"{self._purpose}: {type(resource).__name__}"
-        created = trace(lambda _: {"handle": resource._create_resource()}, {}, purpose)
+        created = trace(lambda _: {"handle": create_resource(resource)}, {}, purpose)
         return PublishedTable(name, resource, created, self._filling(resource, purpose))
 
     def _filling(self, resource: Any, purpose: str) -> Trace | None:
         if not hasattr(resource, "export") or isinstance(resource, tf.lookup.StaticHashTable):
-            return trace(_run(resource._initialize), {}, purpose)
+            return trace(_run(lambda: fill_resource(resource)), {}, purpose)
         keys, values = resource.export()
         if not len(keys):
             return None

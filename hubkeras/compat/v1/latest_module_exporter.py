@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import ExportError, PublishingError
+from hubkeras.graphs.tensorflow_internals import session_config_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,7 +182,7 @@ def _serving_session(
 
 
 def _session_config(estimator: Any, config: Any) -> Any:
-    own = getattr(estimator, "_session_config", None)
+    own = session_config_of(estimator)
     return own if own is not None else getattr(config, "session_config", None)
 
 
