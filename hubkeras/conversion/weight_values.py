@@ -5,6 +5,7 @@ Every variable stands under the name that it has in the module's checkpoint, a p
 
 from __future__ import annotations
 
+import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def write(module: Module | LoadedObject, path: Path) -> None:
     values = values_of(module)
     if path.suffix == ".npz":
         _check_dtypes(values, {"V"}, path)
-        np.savez(path, **{name: np.asarray(v, "S") if v.dtype == object else v for name, v in values.items()})
+        _write_npz(values, path)
     elif path.suffix == ".safetensors":
         _check_dtypes(values, {"O", "c"}, path)
         _safetensors().save_file({name: np.array(v, order="C") for name, v in values.items()}, path)
@@ -114,6 +115,15 @@ def _place(spec: VariableSpec) -> tuple[slice, ...]:
     assert spec.partition is not None
     part = spec.partition
     return tuple(slice(start, start + size) for start, size in zip(part.offset, part.shape, strict=True))
+
+
+def _write_npz(values: Mapping[str, np.ndarray], path: Path) -> None:
+    # Not np.savez, which takes names as arguments and has some of its own, such as "file".
+    with zipfile.ZipFile(path, "w") as file:
+        for name, value in values.items():
+            array = np.asarray(value, "S") if value.dtype == object else value
+            with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, array, allow_pickle=False)
 
 
 def _check_dtypes(values: Mapping[str, np.ndarray], kinds: set[str], path: Path) -> None:

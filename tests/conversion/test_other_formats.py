@@ -74,3 +74,17 @@ def test_the_verb(tmp_path, capsys):
     assert "greatest difference 0" in capsys.readouterr().out
     assert main(["convert", module, str(tmp_path / "new"), "--to", "tf1_hub"]) == 1
     assert "something is there already" in capsys.readouterr().err
+
+
+def test_variables_of_any_name(tmp_path):
+    """A variable may be called what numpy calls its own arguments."""
+    from building import variable, write
+
+    def build(tags):
+        x = tf.compat.v1.placeholder(tf.float32, [None])
+        return {"default": ({"x": x}, {"default": x * variable("file", 2.0) * variable("allow_pickle", 3.0)})}
+
+    write(tmp_path / "module", build)
+    hubkeras.convert(tmp_path / "module", tmp_path / "weights.npz", "weights")
+    with np.load(tmp_path / "weights.npz") as arrays:
+        assert {name: float(arrays[name]) for name in arrays.files} == {"file": 2.0, "allow_pickle": 3.0}
