@@ -37,6 +37,7 @@ class AssetFiles:
             PublishingError: What the collection ASSET_FILEPATHS names is no constant with a path on this machine.
         """
         nodes = {node.name: node for node in meta_graph.graph_def.node}
+        # Sorted, so that the same module has the same bytes; a collection may name a tensor twice.
         for tensor in sorted(dict.fromkeys(node_names(meta_graph, ASSET_FILEPATHS))):
             path = _path(tensor, nodes)
             asset = AssetFileDef(filename=self._name(path))
@@ -59,6 +60,7 @@ class AssetFiles:
 def _path(tensor: str, nodes: Mapping[str, Any]) -> str:
     ref = Ref.parse(tensor)
     texts = constant_strings(nodes.get(ref.node)) or ()
+    # The path is taken out of the graph, so it has to stand in it: one that is computed cannot be replaced.
     if len(texts) != 1 or ref.index != 0:
         node = nodes.get(ref.node)
         raise PublishingError(

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.graphs.tensorflow_internals import asset_of, create_resource, fill_resource, resource_of
-from hubkeras.publishing.function_traces import refuse_capture, tensor_names, trace
+from hubkeras.publishing.function_traces import refuse_capture, trace
+from hubkeras.publishing.tensor_infos import tensor_names
 from hubkeras.publishing.variable_nodes import constant_node, op_name
 from hubkeras.savedmodel.collection_defs import is_table_initializer
 from hubkeras.savedmodel.refs import Ref
@@ -63,6 +64,7 @@ class CapturedState:
         Raises:
             PublishingError: It is another resource, or a table that cannot be written.
         """
+        # Tensors do not hash; `resource` keeps the handle alive, so that no other one can get its id.
         if id(handle) not in self._tables:
             self._tables[id(handle)] = self._trace(handle)
         return self._tables[id(handle)]
@@ -84,10 +86,12 @@ class CapturedState:
             raise refuse_capture("a resource that is neither a variable nor a lookup table", self._purpose)
         name = f"table_{len(self._tables)}"
         purpose = f"{self._purpose}: {type(resource).__name__}"
+        # Made anew in a graph: there is no other way to the op with its attributes than the table's own method.
         created = trace(lambda _: {"handle": create_resource(resource)}, {}, purpose)
         return PublishedTable(name, resource, created, self._filling(resource, purpose))
 
     def _filling(self, resource: Any, purpose: str) -> Trace | None:
+        # A table with an initializer is filled by it again, so that a file stays a file; others by what they hold now.
         if not hasattr(resource, "export") or isinstance(resource, tf.lookup.StaticHashTable):
             return trace(_run(lambda: fill_resource(resource)), {}, purpose)
         keys, values = resource.export()

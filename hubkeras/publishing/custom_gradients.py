@@ -57,6 +57,7 @@ def write_gradients(
         PublishingError: A gradient takes something that no function of a graph can.
     """
     functions, gradients = dict(library.functions), dict(library.gradients)
+    # Before all else: Keras models are full of silu, also within loops, where gradients of Python are refused.
     for function in library.functions.values():
         _drop_silu(function.node_def)
     _drop_silu(nodes.values())
@@ -65,6 +66,7 @@ def write_gradients(
             made = _write(graph.get_operation_by_name(node.name), purpose)
             functions |= made.library.functions
             gradients |= made.library.gradients
+            # TF1 knows a function's call by its name in place of an op's; and it has no attributes.
             node.op = made.name
             node.attr.clear()
             data = data_input_texts(node)
@@ -131,14 +133,17 @@ def _write(op: tf.Operation, purpose: str) -> _Gradient:
 
     def gradient(*slopes: tf.Tensor) -> list[tf.Tensor]:
         found = python(op, *slopes)
+        # A function of a graph must return something for each input.
         return [tf.zeros_like(t) if g is None else tf.convert_to_tensor(g) for t, g in zip(inputs, found, strict=True)]
 
+    # Within the graph of the op, so that the tensors which the gradient holds on to show as captures.
     with op.graph.as_default():
         specs = [tf.TensorSpec(t.shape, t.dtype) for t in op.outputs]
         concrete = tf.function(gradient, autograph=False).get_concrete_function(*specs)
     extra = [outside for outside, _ in concrete.graph.captures if not any(outside is t for t in inputs)]
     if any(t.dtype == tf.resource or not hasattr(t, "graph") or t.graph is not op.graph for t in extra):
         raise _refusal(op.name, purpose, "one that takes something from outside of its function")
+    # Function names are global to a process, and a graph takes in those of several traces.
     name = f"custom_gradient_{next(_serial)}"
     backward = _backward(f"{name}_backward", concrete, inputs, extra)
     functions = {f.signature.name: f for f in concrete.graph.as_graph_def().library.function}
@@ -151,6 +156,7 @@ def _backward(name: str, traced: Any, inputs: list[tf.Tensor], extra: list[tf.Te
     function = FunctionDef()
     function.CopyFrom(traced.function_def)
     function.signature.name = name
+    # They say what a tf.function is traced from and made for, and name inputs by number; the order changes below.
     function.attr.clear()
     function.arg_attr.clear()
     declared = list(function.signature.input_arg)
@@ -168,6 +174,7 @@ def _backward(name: str, traced: Any, inputs: list[tf.Tensor], extra: list[tf.Te
         else:
             function.signature.input_arg.add(name=f"unused_{i}", type=tensor.dtype.as_datatype_enum)
     function.signature.input_arg.extend(slopes)
+    # The extra tensors are inputs of the call, too, and each input needs a gradient: Python's function gives them none.
     for i, tensor in enumerate(extra):
         _return_zeros(function, f"extra_{i}", captured[id(tensor)])
     return function

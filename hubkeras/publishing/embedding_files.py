@@ -49,7 +49,7 @@ def read_rows(path: Path, advance: Callable[[int], None]) -> Iterator[Rows]:
 
     Args:
         path: The file.
-        advance: Is told of every further number of bytes that was read from the disk.
+        advance: Is reported of every further number of bytes that was read from the disk.
 
     Yields:
         The rows, all of one width.
@@ -92,18 +92,18 @@ def _announced_rows(path: Path, lines: Iterator[bytes], rows: int, width: int) -
 def _blocks(path: Path, lines: Iterator[tuple[int, bytes]], width: int, why: str) -> Iterator[Rows]:
     """Gives the rows on numbered lines; empty lines may stand only behind the last one."""
     most = max(1, min(_MOST_ROWS, _BYTES_OF_VALUES // (4 * max(width, 1))))
-    while some := list(itertools.islice(lines, most)):
-        filled = [(number, line) for number, line in some if line.strip()]
-        if len(filled) < len(some):
-            _check_is_end(path, some, lines)
+    while chunk := list(itertools.islice(lines, most)):
+        filled = [(number, line) for number, line in chunk if line.strip()]
+        if len(filled) < len(chunk):
+            _check_is_end(path, chunk, lines)
         if not filled:
             return
         yield _block(path, filled, width, why)
 
 
-def _check_is_end(path: Path, some: list[tuple[int, bytes]], rest: Iterator[tuple[int, bytes]]) -> None:
+def _check_is_end(path: Path, chunk: list[tuple[int, bytes]], rest: Iterator[tuple[int, bytes]]) -> None:
     blank = 0
-    for number, line in itertools.chain(some, rest):
+    for number, line in itertools.chain(chunk, rest):
         if not line.strip():
             blank = blank or number
         elif blank:
@@ -132,6 +132,7 @@ def _row(line: bytes, width: int) -> tuple[bytes, list[float]] | None:
 
     A token may hold spaces, but not end in a number of its own: such a row is one that is too wide.
     """
+    # From the end, since the token may hold spaces. Python reads 1_0 as a number, which no file means by it.
     token, *fields = line.rsplit(None, width)
     if len(fields) != width or (b"_" in line and any(b"_" in field for field in fields)):
         return None
@@ -147,6 +148,7 @@ def _row(line: bytes, width: int) -> tuple[bytes, list[float]] | None:
 def _width(line: bytes) -> int:
     """Counts the numbers at the end of a line, of which the first is the token if nothing else is."""
     fields = line.split()
+    # The width is known only from this line, and "1 2 3" has a token, too.
     numbers = itertools.takewhile(_NUMBER.fullmatch, reversed(fields))
     return min(sum(1 for _ in numbers), len(fields) - 1)
 
@@ -213,15 +215,16 @@ def _opened(path: Path, advance: Callable[[int], None]) -> Iterator[Iterator[byt
 def _lines(
     path: Path, file: io.BufferedReader, disk: io.BufferedReader, advance: Callable[[int], None]
 ) -> Iterator[bytes]:
-    told = number = 0
+    reported = number = 0
     while line := file.readline(_LONGEST_LINE):
         number += 1
         if number == 1:
             line = line.removeprefix(_BYTE_ORDER_MARK)
         if len(line) == _LONGEST_LINE:
             raise _refused(path, number, f"a line shorter than {_LONGEST_LINE} bytes", _shown(line))
-        if disk.tell() - told >= _BYTES_OF_VALUES:
-            advance(disk.tell() - told)
-            told = disk.tell()
+        # What was read from the disk, not what was unpacked: the file's size is all that is known beforehand.
+        if disk.tell() - reported >= _BYTES_OF_VALUES:
+            advance(disk.tell() - reported)
+            reported = disk.tell()
         yield line
-    advance(disk.tell() - told)
+    advance(disk.tell() - reported)

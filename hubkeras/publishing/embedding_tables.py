@@ -75,7 +75,9 @@ def read_table(file: Path, directory: Path, num_oov_buckets: int, advance: Calla
             first_line, width = first_line or block.first_line, block.values.shape[1]
             tokens.writelines(token + b"\n" for token in block.tokens)
             block.values.tofile(numbers)
+            # Eight bytes a token. Hashes of bytes differ from process to process, but are compared in this one only.
             hashes.append(np.fromiter(map(hash, block.tokens), np.int64, len(block.tokens)))
+        # Longer than what was written: the rows of the buckets are zeros that take no time to write.
         numbers.truncate(numbers.tell() + 4 * width * num_oov_buckets)
     _check_distinct(file, vocabulary, np.concatenate(hashes), first_line)
     return Table(vocabulary, values, sum(map(len, hashes)) + num_oov_buckets, width)
@@ -94,6 +96,7 @@ def _check_distinct(file: Path, vocabulary: Path, hashes: np.ndarray, first_line
     with vocabulary.open("rb") as lines:
         for number, line in enumerate(lines, first_line):
             token = line[:-1]
+            # Different tokens may have one hash; and `setdefault` gives the line where a token stood first.
             if hash(token) in suspects and seen.setdefault(token, number) != number:
                 raise EmbeddingFileError(
                     f"{file}, line {number}, repeats a token",
@@ -111,6 +114,7 @@ def save_table(table: Table, parts: Collection[VariableSpec], prefix: Path) -> N
         parts: The variable, or its parts, along the first axis.
         prefix: Of the checkpoint's files, in a directory of its own.
     """
+    # SaveV2 wants all values at once; of slices in files of their own, merged later, only one is in memory.
     shards = []
     for part in parts:
         start = part.partition.offset[0] if part.partition else 0

@@ -32,6 +32,8 @@ def inline_within_functions(graph: Subgraph) -> Subgraph:
 
 
 def _written_out(function: Any, graph: Subgraph) -> Any:
+    # Inlining works on references as a graph has them, "node:3"; a FunctionDef says "node:argument:number". So they are
+    # turned into those of a graph, with placeholders for the arguments, and back.
     arguments = {argument.name for argument in function.signature.input_arg}
     ranges = {node.name: output_ranges(node, graph.library.functions) for node in function.node_def}
 

@@ -16,14 +16,13 @@ from hubkeras.graphs.subgraph import Subgraph, by_name
 from hubkeras.graphs.tensorflow_internals import op_def
 from hubkeras.publishing.custom_gradients import refuse_gradients, write_gradients
 from hubkeras.publishing.function_bodies import inline_within_functions
+from hubkeras.publishing.tensor_infos import TENSOR_CLASSES, describe_tensor
 from hubkeras.savedmodel.protos import TensorInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from hubkeras.graphs.control_flow import ContextTree
-
-_KINDS = (tf.Tensor, tf.SparseTensor, tf.RaggedTensor)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,19 +65,23 @@ def trace(
     Raises:
         SignatureTypeError: An output is no tensor.
     """
-    kept: dict[str, Any] = {}
+    returned: dict[str, Any] = {}
 
+    # Returns nothing: to what a tf.function returns it adds control dependencies on all assignments.
     def body(values: dict[str, Any]) -> None:
-        kept.clear()
-        kept.update(function(values))
+        returned.clear()  # TensorFlow may call it more than once, for variables that are made in the first call
+        returned.update(function(values))
 
     with open_calls() as function_contexts:
         graph: Any = tf.function(body).get_concrete_function(dict(inputs)).graph
     with graph.as_default():
+        # Captures stand behind the inputs proper.
         flat = graph.inputs[: len(graph.inputs) - len(graph.captures)]
         placeholders = tf.nest.pack_sequence_as(dict(inputs), flat, expand_composites=True)
-        input_infos = {name: _tensor_info(value) for name, value in placeholders.items()}
-        output_infos = {name: _tensor_info(_as_tensor(name, value, purpose)) for name, value in kept.items()}
+        input_infos = {name: describe_tensor(value, TensorInfo()) for name, value in placeholders.items()}
+        output_infos = {
+            name: describe_tensor(_as_tensor(name, value, purpose), TensorInfo()) for name, value in returned.items()
+        }
     graph_def = graph.as_graph_def()
     nodes = by_name(graph_def.node)
     whole = Subgraph(
@@ -90,6 +93,7 @@ def trace(
         calls_own_gradients=True,
     )
     inlined = inline_calls(inline_within_functions(whole))
+    # What is left by now is in functions that loops and branches run.
     refuse_gradients(inlined.all_nodes(), purpose)
     for node in inlined.all_nodes():
         _make_portable(node)
@@ -109,7 +113,7 @@ def _as_tensor(name: str, value: Any, purpose: str) -> Any:
     if not isinstance(name, str):
         raise SignatureTypeError(f"Cannot publish {purpose}", expected="outputs named by strings", received=repr(name))
     try:
-        tensor = value if isinstance(value, _KINDS) else tf.convert_to_tensor(value)
+        tensor = value if isinstance(value, TENSOR_CLASSES) else tf.convert_to_tensor(value)
         return tf.nest.map_structure(_inside, tensor, expand_composites=True)
     except (TypeError, ValueError) as error:
         raise SignatureTypeError(
@@ -124,20 +128,6 @@ def _inside(tensor: tf.Tensor) -> tf.Tensor:
     return tf.identity(tensor) if hasattr(tensor, "numpy") else tensor
 
 
-def _tensor_info(value: Any) -> Any:
-    """Returns the `TensorInfo` of a tensor."""
-    if isinstance(value, tf.RaggedTensor):
-        return tf.compat.v1.saved_model.build_tensor_info(value)
-    info = TensorInfo(dtype=value.dtype.as_datatype_enum, tensor_shape=value.shape.as_proto())
-    if isinstance(value, tf.SparseTensor):
-        info.coo_sparse.indices_tensor_name = value.indices.name
-        info.coo_sparse.values_tensor_name = value.values.name
-        info.coo_sparse.dense_shape_tensor_name = value.dense_shape.name
-    else:
-        info.name = value.name
-    return info
-
-
 def _make_portable(node: Any) -> None:
     """Removes what ties a node to this process and its devices, and what an earlier TensorFlow need not know."""
     node.device = ""
@@ -148,36 +138,6 @@ def _make_portable(node: Any) -> None:
     for attribute in definition.attr:
         if attribute.HasField("default_value") and node.attr.get(attribute.name) == attribute.default_value:
             del node.attr[attribute.name]
-
-
-def tensor_names(infos: Iterable[Any]) -> list[str]:
-    """Returns the names of the tensors that `TensorInfo`s name."""
-    names = []
-    for info in infos:
-        kind = info.WhichOneof("encoding")
-        if kind == "coo_sparse":
-            sparse = info.coo_sparse
-            names += [sparse.indices_tensor_name, sparse.values_tensor_name, sparse.dense_shape_tensor_name]
-        elif kind == "composite_tensor":
-            names += tensor_names(info.composite_tensor.components)
-        else:
-            names.append(info.name)
-    return names
-
-
-def rename_tensors(info: Any, rename: Callable[[str], str]) -> None:
-    """Gives the tensors that a `TensorInfo` names other names, in place."""
-    kind = info.WhichOneof("encoding")
-    if kind == "coo_sparse":
-        sparse = info.coo_sparse
-        sparse.indices_tensor_name = rename(sparse.indices_tensor_name)
-        sparse.values_tensor_name = rename(sparse.values_tensor_name)
-        sparse.dense_shape_tensor_name = rename(sparse.dense_shape_tensor_name)
-    elif kind == "composite_tensor":
-        for component in info.composite_tensor.components:
-            rename_tensors(component, rename)
-    else:
-        info.name = rename(info.name)
 
 
 def refuse_capture(what: str, purpose: str, fix: str = "") -> PublishingError:

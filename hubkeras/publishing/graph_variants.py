@@ -11,10 +11,11 @@ from hubkeras.graphs.control_flow import ContextTree, with_pivots
 from hubkeras.graphs.loop_frames import ENTERS
 from hubkeras.graphs.subgraph import copy_of
 from hubkeras.publishing.captured_state import asset_node
-from hubkeras.publishing.function_traces import refuse_capture, rename_tensors, tensor_names
+from hubkeras.publishing.function_traces import refuse_capture
 from hubkeras.publishing.shared_nodes import SharedNodes
+from hubkeras.publishing.tensor_infos import rename_tensors, tensor_names
 from hubkeras.publishing.update_ops import find_updates, order_draws
-from hubkeras.publishing.variable_nodes import constant_node, op_name
+from hubkeras.publishing.variable_nodes import constant_node, op_name, unused_name
 from hubkeras.savedmodel.collection_defs import ASSET_FILEPATHS, ATTACHMENTS, TABLE_INITIALIZERS
 from hubkeras.savedmodel.protos import MetaGraphDef, ModuleAttachment
 from hubkeras.savedmodel.pruning import PLACEHOLDERS, prune
@@ -41,18 +42,21 @@ class GraphVariantBuilder:
     def __init__(self, tags: Iterable[str], variables: VariableTable, state: CapturedState, purpose: str) -> None:
         self._variables, self._state, self._purpose = variables, state, purpose
         self._nodes: dict[str, Any] = {}
-        self._kept: list[str] = []
-        self._of_captures: dict[int, str] = {}
+        self._fetched: list[str] = []
+        """Tensors and ops that a session may ask for; the graph is pruned to what these need."""
+        self._nodes_by_capture: dict[int, str] = {}
+        """By the id of the tensor, which the traces keep alive."""
         self._contexts: list[Any] = []
         self._shared, self._updates = SharedNodes(), set[str]()
         self.meta_graph = MetaGraphDef()
         self.meta_graph.meta_info_def.tags.extend(sorted(tags))
         self.meta_graph.meta_info_def.tensorflow_version = tf.__version__
         self.meta_graph.meta_info_def.stripped_default_attrs = True
+        # Also those that this variant does not read: the variants of a module are graphs over one state.
         for variable in variables.by_name.values():
             self._add_nodes(variable.nodes())
-            self._kept += [f"^{variable.name}/Assign", f"^{variable.name}/Read/ReadVariableOp"]
-            self._kept.append(f"^{variable.name}/IsInitialized/VarIsInitializedOp")
+            self._fetched += [f"^{variable.name}/Assign", f"^{variable.name}/Read/ReadVariableOp"]
+            self._fetched.append(f"^{variable.name}/IsInitialized/VarIsInitializedOp")
             self._list("variables", variable.definition())
             if variable.trainable:
                 self._list("trainable_variables", variable.definition())
@@ -73,12 +77,13 @@ class GraphVariantBuilder:
             for key, proto in protos.items():
                 infos[key].CopyFrom(proto)
                 rename_tensors(infos[key], rename)
-                self._kept += tensor_names([infos[key]])
+                self._fetched += tensor_names([infos[key]])
         added = [rename(update) for update in updates if rename(update) not in self._updates]
+        # Signatures with shared nodes have update ops in common, which are listed once.
         order_draws(self._nodes, added, seeds)
         for update in added:
             self._list("update_ops", update)
-            self._kept.append(f"^{update}")
+            self._fetched.append(f"^{update}")
         self._updates |= set(added)
 
     def _shared_with(self, trace: Trace, updates: Iterable[str], scope: str) -> dict[str, str]:
@@ -95,7 +100,7 @@ class GraphVariantBuilder:
         rename = self._add(trace, self._unused_scope("regularization_losses"))
         for name in tensor_names(trace.outputs.values()):
             self._list("regularization_losses", rename(name))
-            self._kept.append(rename(name))
+            self._fetched.append(rename(name))
 
     def attach(self, key: str, message: Any) -> None:
         """Attaches a message."""
@@ -104,7 +109,8 @@ class GraphVariantBuilder:
     def finish(self) -> Any:
         """Returns the `MetaGraphDef`, without nodes that nothing needs."""
         contexts = ContextTree(tuple(self._contexts))
-        needed = {node.name: node for node in prune(self._nodes, self._kept).nodes}
+        needed = {node.name: node for node in prune(self._nodes, self._fetched).nodes}
+        # A context of v1 control flow names a pivot, which may be a node that no output needs.
         nodes = with_pivots(needed, self._nodes, contexts, ())
         self.meta_graph.graph_def.node.extend(nodes.values())
         for collection, values in contexts.surviving(nodes).items():
@@ -141,6 +147,7 @@ class GraphVariantBuilder:
                 made = self._nodes[names[name]] = copy_of(node)
                 made.name = names[name]
                 made.input[:] = [rename(text) for text in node.input if not _is_given(text, trace)]
+                # The executor tells loops apart by the names of their frames, and two traces may have the same.
                 if node.op in ENTERS:
                     made.attr["frame_name"].s = f"{scope}/".encode() + node.attr["frame_name"].s
         self._add_functions(trace)
@@ -158,6 +165,7 @@ class GraphVariantBuilder:
                 graph_def.library.function.append(trace.library.functions[name])
                 if name in trace.library.gradients:
                     graph_def.library.gradient.add(function_name=name, gradient_func=trace.library.gradients[name])
+        # How ops behave depends on the version of the graph, which one made of nodes alone would not say.
         if not graph_def.versions.producer:
             graph_def.versions.CopyFrom(trace.versions)
 
@@ -166,9 +174,9 @@ class GraphVariantBuilder:
 
     def _node_of_capture(self, tensor: tf.Tensor, scope: str) -> str:
         """Returns the name of the node that stands for what a function takes from outside."""
-        if id(tensor) not in self._of_captures:
-            self._of_captures[id(tensor)] = self._make_node(tensor, scope)
-        return self._of_captures[id(tensor)]
+        if id(tensor) not in self._nodes_by_capture:
+            self._nodes_by_capture[id(tensor)] = self._make_node(tensor, scope)
+        return self._nodes_by_capture[id(tensor)]
 
     def _make_node(self, tensor: tf.Tensor, scope: str) -> str:
         variable = self._variables.find(tensor)
@@ -180,10 +188,10 @@ class GraphVariantBuilder:
             raise refuse_capture(f"a tensor of dtype {tensor.dtype.name} that was made outside of it", self._purpose)
         path = self._state.path(tensor)
         if path is not None:
-            node = asset_node(self._unused(f"asset/{Path(path).name}"), path)
+            node = asset_node(unused_name(op_name(f"asset/{Path(path).name}"), self._nodes), path)
             self._list(ASSET_FILEPATHS, f"{node.name}:0")
         else:
-            node = constant_node(self._unused(f"{scope}/captured"), tensor)
+            node = constant_node(unused_name(op_name(f"{scope}/captured"), self._nodes), tensor)
         self._add_nodes([node])
         return node.name
 
@@ -192,14 +200,16 @@ class GraphVariantBuilder:
             return table.name
         node = copy_of(table.node)
         node.name = table.name
+        # What the trace says names a table of this process; by this name the graphs of all variants have it in common.
         node.attr["shared_name"].s = table.name.encode()
         self._add_nodes([node])
         if table.filled is not None:
-            self._of_captures[id(table.resource.resource_handle)] = table.name
+            # What fills the table refers to its handle as to any other capture.
+            self._nodes_by_capture[id(table.resource.resource_handle)] = table.name
             rename = self._add(table.filled, f"{table.name}/filling")
             for name in table.initializers:
                 self._list(TABLE_INITIALIZERS, rename(name))
-                self._kept.append(f"^{rename(name)}")
+                self._fetched.append(f"^{rename(name)}")
         return table.name
 
     # --- names -----------------------------------------------------------------------------------------------------
@@ -210,14 +220,6 @@ class GraphVariantBuilder:
         while any(known == found or known.startswith(f"{found}/") for known in self._nodes):
             number += 1
             found = f"{scope}_{number}"
-        return found
-
-    def _unused(self, name: str) -> str:
-        name = found = op_name(name)
-        number = 0
-        while found in self._nodes:
-            number += 1
-            found = f"{name}_{number}"
         return found
 
     def _list(self, collection: str, value: str | bytes) -> None:

@@ -78,7 +78,7 @@ def publish(
     It does not write the optimizer, metrics, the loss, or losses that depend on inputs (`add_loss`, activity
     regularizers): the format has no place for them.
     """
-    check_new_directory(path)
+    check_new_directory(path)  # before the tracing, which takes a while
     PublishedModel(keras_model, signatures, image_size).export(path)
 
 
@@ -105,6 +105,7 @@ class PublishedModel:
         chosen = model_signatures(model, signatures, size is not None)
         saved_model, files, self._variables = _build(model, chosen, size)
         self._description = describe_saved_model(saved_model, files.by_name)
+        # As at a load with the default policy, so nobody writes what no reader would take.
         look_at(self._description, OpPolicy())
 
     def export(self, path: str | os.PathLike[str]) -> None:
@@ -162,6 +163,7 @@ def _trace(
 
         def call(values: dict[str, Any], signature: ModelSignature = signature) -> dict[str, Any]:
             outputs = signature.call(values, training)
+            # Once, for the model's own call; while it is traced `model.losses` holds those that the call has added.
             if training and signature.model is model:
                 _warn_of_losses(model)
             return outputs
@@ -229,6 +231,7 @@ def _warn_of_losses(model: keras.Model) -> None:
 
 def _seed_names(variables: VariableTable) -> set[str]:
     """Returns the names of the variables from which Keras seeds what is random."""
+    # A layer may hold its generators anywhere, and a function besides the model's layers: Keras has no list of all.
     generators = [item for item in gc.get_objects() if isinstance(item, keras.random.SeedGenerator)]
     found = [variables.find(generator.state.value.handle) for generator in generators]
     return {variable.name for variable in found if variable is not None}

@@ -107,6 +107,7 @@ def _signature(model: keras.Model, name: str, value: Any, has_images: bool) -> M
         output_names = list(getattr(function, "output_names", None) or ())
     elif callable(function):
         arguments = _function_arguments(function, specs, model, has_images)
+        # Without its tf.function: it is traced anyway, and a call inside the trace would have to be written out.
         function, output_names = getattr(function, "python_function", function), []
     else:
         raise SignatureTypeError(
@@ -117,8 +118,8 @@ def _signature(model: keras.Model, name: str, value: Any, has_images: bool) -> M
 
     def call(values: dict[str, Any], training: bool) -> dict[str, Any]:
         args, kwargs = arguments.filled(values)
-        mode = {"training": training} if takes_training else {}
-        return name_outputs(function(*args, **kwargs, **mode), output_names)
+        training_argument = {"training": training} if takes_training else {}
+        return name_outputs(function(*args, **kwargs, **training_argument), output_names)
 
     called = function if isinstance(function, keras.Model) else None
     return ModelSignature(dict(zip(arguments.names, arguments.specs, strict=True)), call, called)
@@ -185,11 +186,12 @@ def _symbolic_arguments(model: keras.Model) -> _Arguments | None:
     """Returns the arguments of a functional or sequential model, None for any other, or one that is not built."""
     if not getattr(model, "inputs", None):
         return None
+    # A Sequential gives its only input as a list, but is called with the tensor.
     structure = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     specs = tf.nest.map_structure(_spec_of, structure)
     names = [tensor.name for tensor in tf.nest.flatten(structure)]
     if isinstance(structure, dict) and len(structure) == len(names):
-        names = sorted(structure)
+        names = sorted(structure)  # as `nest` flattens it; the keys are what callers know, not the names of the Inputs
     return _Arguments((specs,), {}, names)
 
 
@@ -208,6 +210,7 @@ def _built_arguments(model: keras.Model) -> _Arguments | None:
     if not shapes:
         return None
     parameters = [name for name in _parameters(model.call) if name != "training"]
+    # Keras names the shape of an only argument "input_shape", whatever the argument is called.
     if set(shapes) == {"input_shape"}:
         shapes = {f"{parameters[0]}_shape": shapes["input_shape"]}
     kwargs, names = {}, []
@@ -227,6 +230,7 @@ def _specs_of_shape(shape: Any, dtype: str) -> Any:
     if isinstance(shape, Mapping):
         return {key: _specs_of_shape(value, dtype) for key, value in shape.items()}
     if all(size is None or isinstance(size, int) for size in shape):
+        # The first axis is the batch of that first call.
         return tf.TensorSpec([None, *shape[1:]], dtype)  # pyright: ignore[reportArgumentType]
     return [_specs_of_shape(value, dtype) for value in shape]
 

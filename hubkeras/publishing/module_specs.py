@@ -152,12 +152,13 @@ def create_module_spec_from_saved_model(
     saved_model, files = read_saved_model(directory), {}
     for meta_graph in saved_model.meta_graphs:
         files |= {asset.filename: asset.path for asset in read_assets(meta_graph, directory)}
-        meta_graph.ClearField("saver_def")
+        meta_graph.ClearField("saver_def")  # its ops read the SavedModel's checkpoint; values are found by name
         for name in (*_ALWAYS_DROPPED, *(drop_collections or ())):
             if name in meta_graph.collection_def:
                 del meta_graph.collection_def[name]
         _check_collections(meta_graph)
     prefix = directory / "variables" / "variables"
+    # A SavedModel without variables has no checkpoint.
     has_values = prefix.with_suffix(".index").exists()
     return ModuleSpec(describe_saved_model(saved_model, files, prefix if has_values else None))
 
@@ -191,12 +192,14 @@ def _build(
         for name in drop_collections:
             graph.clear_collection(name)
         _check_state_placement(graph, tags)
+        # Collections with keys that are no strings, as those of signatures and attachments, are not exported.
         meta_graph = v1.train.export_meta_graph(strip_default_attrs=True)
         meta_graph.meta_info_def.tags.extend(sorted(tags))
         _check_collections(meta_graph)
         for name, signature in _signatures(graph, tags):
             meta_graph.signature_def[name].CopyFrom(signature)
         _check_control_flow(meta_graph)
+        # By their keys in a dict, so of several under one key the last counts.
         attached = {attachment.key: attachment for attachment in graph.get_collection(ATTACHED)}
     if attached:
         messages = [attachment.SerializeToString() for attachment in attached.values()]
@@ -256,4 +259,5 @@ def _check_state_placement(graph: tf.Graph, tags: set[str]) -> None:
 
 def _holds_state(op_type: str) -> bool:
     definition = op_def(op_type)
+    # The original's rule: what is stateful and takes no input makes something, where others use it.
     return definition is not None and definition.is_stateful and not definition.input_arg

@@ -44,28 +44,30 @@ def pack(directory: str | os.PathLike[str], archive: str | os.PathLike[str]) -> 
     """
     source = Path(directory).expanduser().absolute()
     read_module(source)
-    members = list(_members(source, source))
+    # All of them before the archive is begun: what no archive may hold is found while there is nothing to remove.
+    paths = list(_paths_to_pack(source, source))
     if Path(archive).expanduser().absolute().is_relative_to(source):
         raise ExportError(f"Cannot pack {source} into itself", expected="another place", received=str(archive))
     with new_file(archive, f"module {source}") as path, path.open("wb") as file:
-        _write(source, members, file)
+        _write(source, paths, file)
 
 
-def _members(root: Path, directory: Path) -> Iterator[Path]:
+def _paths_to_pack(root: Path, directory: Path) -> Iterator[Path]:
     """Yields what is below the directory in the order of the names, each folder before what it holds.
 
     Raises:
         ExportError: Something is neither a regular file nor a directory, or has a name that readers refuse.
     """
+    # By bytes, since names need not be text, and an order of letters would be that of a locale.
     for path in sorted(directory.iterdir(), key=os.fsencode):
-        if path == root / MARKER:
+        if path == root / MARKER:  # of the cache, if the module comes from there; in an archive readers ignore it
             continue
-        mode = path.lstat().st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        file_mode = path.lstat().st_mode
+        if not (stat.S_ISREG(file_mode) or stat.S_ISDIR(file_mode)):
             raise ExportError(
                 f"Cannot pack {path}",
                 expected="regular files and directories",
-                received="a symbolic link" if stat.S_ISLNK(mode) else "something else",
+                received="a symbolic link" if stat.S_ISLNK(file_mode) else "something else",
                 fix="Copy what it stands for into the module's directory",
             )
         try:
@@ -73,17 +75,19 @@ def _members(root: Path, directory: Path) -> Iterator[Path]:
         except ArchiveError as error:
             raise ExportError(f"Cannot pack {path}: readers would refuse it", received=str(error)) from error
         yield path
-        if stat.S_ISDIR(mode):
-            yield from _members(root, path)
+        if stat.S_ISDIR(file_mode):
+            yield from _paths_to_pack(root, path)
 
 
-def _write(root: Path, members: Iterable[Path], file: Any) -> None:
+def _write(root: Path, paths: Iterable[Path], file: Any) -> None:
     """Writes the archive; nothing in it depends on when and by whom."""
+    # Not tarfile's own "w:gz", which writes the name and the time into the header of gzip.
     with (
         gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=file, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
-        for path in members:
+        for path in paths:
+            # A TarInfo of its own tells no owner and no time, and gives files the mode 0644.
             entry = tarfile.TarInfo(path.relative_to(root).as_posix())
             if path.is_dir():
                 entry.type, entry.mode = tarfile.DIRTYPE, 0o755

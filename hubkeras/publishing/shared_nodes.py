@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.graphs.subgraph import copy_of
-from hubkeras.publishing.function_traces import tensor_names
+from hubkeras.publishing.tensor_infos import tensor_names
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class SharedNodes:
         Returns:
             Names of nodes in the graph by their names in the trace; nodes with state count, each at most once.
         """
+        # A node within v1 control flow is not what it computes alone: it belongs to one frame of one loop.
         if trace.contexts.roots:
             return {}
         found = dict(captured)
@@ -42,11 +43,13 @@ class SharedNodes:
             known = self._inputs.get(_input_key(name, info), ())
             found |= {Ref.parse(t).node: k for t, k in zip(tensor_names([info]), known, strict=False)}
         used: set[str] = set()
+        # In one pass, since nodes stand behind their inputs, as they were made.
         for name, node in trace.nodes.items():
             sources = [text.removeprefix("^").partition(":")[0] for text in node.input]
             if name in found or not all(source in found for source in sources):
                 continue
             for candidate in self._by_content.get(_content(node, lambda text: _renamed(text, found)), ()):
+                # Two random ops with the same attributes draw twice: they must not become one.
                 if candidate not in used:
                     used.add(candidate)
                     found[name] = candidate

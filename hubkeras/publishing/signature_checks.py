@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from hubkeras.modules.module import Module
 
+# An empty text and letters beyond ASCII are where preprocessing fails.
 _TEXTS = ("", "one", "Several words, and a full stop.", "tête-à-tête 猫")
 _IMAGES = 3
 
@@ -133,6 +134,7 @@ def _check_results(module: Any, common: CommonSignature) -> list[str]:
     if not np.isfinite(batch).all():
         return [f"The results of signature {common.name!r} are not all finite, for inputs like {inputs[-1]!r}"[:300]]
     findings = []
+    # Loosely: batches of other sizes may be computed in another order, and deep networks make more of the difference.
     if not np.allclose(batch[-1], alone[0], rtol=1e-2, atol=1e-3 * np.abs(batch).max()):
         findings.append(f"The results of signature {common.name!r} for one example depend on the others in its batch")
     if common is IMAGE_CLASSIFICATION and width > 1 and _are_probabilities(batch):
@@ -144,6 +146,7 @@ def _inputs(module: Any, common: CommonSignature) -> tf.Tensor:
     if common.input.dtype == tf.string:
         return tf.constant(_TEXTS)
     height, width = get_expected_image_size(module, common.name)
+    # Always the same images, so that a module is never right in one run and wrong in the next.
     generator = np.random.default_rng(0)
     return tf.constant(generator.uniform(size=(_IMAGES, height, width, 3)), tf.float32)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import PublishingError, SignatureTypeError
-from hubkeras.graphs.tensorflow_internals import encode_type_spec
+from hubkeras.publishing.tensor_infos import TENSOR_CLASSES, describe_tensor
 from hubkeras.savedmodel.protos import SignatureDef
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 SIGNATURES = ("hubkeras_signatures",)
 """The collection of pairs of a name and a `SignatureDef`; a key that is no string stays out of the exported graph."""
 
-_KINDS = (tf.Tensor, tf.SparseTensor, tf.RaggedTensor)
 _log = logging.getLogger("hubkeras")
 
 
@@ -53,25 +52,8 @@ def add_signature(name: str | None = None, inputs: Any = None, outputs: Any = No
     signature = SignatureDef()
     for infos, values in ((signature.inputs, inputs), (signature.outputs, outputs)):
         for key, value in values.items():
-            _describe(value, infos[key])
+            describe_tensor(value, infos[key])
     tf.compat.v1.add_to_collection(SIGNATURES, (name, signature))
-
-
-def _describe(value: Any, info: Any) -> None:
-    """Fills in a `TensorInfo`."""
-    if isinstance(value, tf.RaggedTensor):
-        info.composite_tensor.type_spec.ParseFromString(encode_type_spec(tf.type_spec_from_value(value)))
-        for part in tf.nest.flatten(value, expand_composites=True):
-            _describe(part, info.composite_tensor.components.add())
-        return
-    info.dtype = value.dtype.as_datatype_enum
-    info.tensor_shape.CopyFrom(value.shape.as_proto())
-    if isinstance(value, tf.SparseTensor):
-        info.coo_sparse.indices_tensor_name = value.indices.name
-        info.coo_sparse.values_tensor_name = value.values.name
-        info.coo_sparse.dense_shape_tensor_name = value.dense_shape.name
-    else:
-        info.name = value.name
 
 
 def _as_dict(values: Any) -> dict[str, Any]:
@@ -95,12 +77,13 @@ def _check_kinds(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any
         f"{role} {key!r} has type {type(value).__name__}"
         for role, values in given
         for key, value in sorted(values.items(), key=lambda item: str(item[0]))
-        if not (isinstance(key, str) and isinstance(value, _KINDS))
+        if not (isinstance(key, str) and isinstance(value, TENSOR_CLASSES))
     ]
     if wrong:
+        classes = ", ".join(kind.__name__ for kind in TENSOR_CLASSES)
         raise SignatureTypeError(
             f"The inputs and outputs of signature {name!r} should have one of the types that a module can hold",
-            expected=f"names that are strings, and values of type {', '.join(kind.__name__ for kind in _KINDS)}",
+            expected=f"names that are strings, and values of type {classes}",
             received="; ".join(wrong),
             fix="Of a variable, pass variable.read_value(); of anything else, tf.convert_to_tensor(value)",
         )
@@ -144,6 +127,7 @@ def _check_placement(name: str, inputs: Mapping[str, Any]) -> None:
 def _warn_of_shared_ops(name: str, inputs: Mapping[str, Any]) -> None:
     shared = [f"{key}={tensor.name!r}" for key, tensor in _parts(inputs) if len(tensor.op.outputs) != 1]
     if shared:
+        # As an error, not an exception: the original logs it so, and most modules with it work.
         _log.error(
             "Inputs of signature %r should be tensors from ops with a single output: where an op is tied to one of "
             "these by tf.colocate_with(), the original hub.Module can fail to apply the module.\nAffected inputs: %s",

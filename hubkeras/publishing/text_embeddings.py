@@ -119,17 +119,19 @@ class _Embedding:
 
     def write_module(self, directory: Path) -> None:
         """Writes a module in TF1 Hub format."""
-        with tempfile.TemporaryDirectory(dir=directory.parent) as work:
-            table = self._read(Path(work))
+        # Beside the target, where there is room for a table of gigabytes if there is for the module.
+        with tempfile.TemporaryDirectory(dir=directory.parent) as temporary:
+            table = self._read(Path(temporary))
             spec = create_module_spec(partial(self._build, table))
             write_graphs(spec.description, directory)
             (directory / "variables").mkdir()
+            # In place of an export, which would hold the whole table in memory as a variable first.
             save_table(table, spec.description.variables.values(), directory / "variables" / "variables")
 
     def write_keras_model(self, file: Path) -> None:
         """Writes a `.keras` file that holds the module."""
-        with tempfile.TemporaryDirectory(dir=file.parent) as work:
-            module = Path(work, "module")
+        with tempfile.TemporaryDirectory(dir=file.parent) as temporary:
+            module = Path(temporary, "module")
             module.mkdir()
             self.write_module(module)
             layer = KerasLayer(module, trainable=True, name="text_embedding")
@@ -137,8 +139,8 @@ class _Embedding:
 
     def write_saved_model(self, directory: Path) -> None:
         """Writes a TF2 SavedModel with what https://www.tensorflow.org/hub/reusable_saved_models asks for."""
-        with tempfile.TemporaryDirectory(dir=directory.parent) as work:
-            table = self._read(Path(work))
+        with tempfile.TemporaryDirectory(dir=directory.parent) as temporary:
+            table = self._read(Path(temporary))
             parts = table_variables(table, _part_sizes(table.rows, self.partitions), _VARIABLE)
             vocabulary = self._vocabulary(table)
 
@@ -146,6 +148,7 @@ class _Embedding:
                 return self._vectors(texts, vocabulary, parts)
 
             signature = [tf.TensorSpec([None], tf.string, self.input_name)]
+            # A Checkpoint takes any attributes and is nothing but trackable, so the file needs no class of ours.
             loaded = tf.train.Checkpoint(
                 vocabulary=vocabulary, variables=parts, trainable_variables=parts, regularization_losses=[]
             )
@@ -174,6 +177,7 @@ class _Embedding:
         """Builds the graph of a module, in which the table's values do not stand."""
         texts = v1.placeholder(tf.string, [None], self.input_name)
         partitioner = v1.fixed_size_partitioner(self.partitions) if self.partitions > 1 else None
+        # An initializer that costs nothing, in whose place come the values of the checkpoint.
         zeros = v1.zeros_initializer()
         shape = [table.rows, table.width]
         variable = v1.get_variable(_VARIABLE, shape, tf.float32, zeros, partitioner=partitioner)
@@ -191,6 +195,7 @@ class _Embedding:
         # a row without tokens would otherwise be left out of the sums, or be missing at the end of the batch
         ids, _ = tf.sparse.fill_empty_rows(ids, vocabulary.lookup(tf.constant("")))
         vectors = v1.nn.embedding_lookup_sparse(parts, ids, None, combiner="sqrtn", partition_strategy="div")
+        # The sum over sparse ids loses the width, which the signature must tell.
         vectors.set_shape([None, parts[0].shape[1]])
         return vectors
 

@@ -36,6 +36,7 @@ def find_updates(trace: Trace) -> list[str]:
 
 def _changes_state(op: str) -> bool:
     definition = op_def(op)
+    # An op that also returns something, such as a draw from a generator, is run by whoever needs what it returns.
     if definition is None or not definition.is_stateful or definition.output_arg:
         return False
     return any(argument.type == dtypes.DT_RESOURCE for argument in definition.input_arg)
@@ -59,5 +60,6 @@ def order_draws(nodes: Mapping[str, Any], updates: Sequence[str], seeds: Collect
         reads = {name for name, node in nodes.items() if node.op == "ReadVariableOp" and inputs[0].node in node.input}
         for node in nodes.values():
             takes = any(Ref.parse(text).node in reads for text in node.input if not text.startswith("^"))
+            # What the update itself needs cannot wait for it.
             if takes and node.name not in before and f"^{update}" not in node.input:
                 node.input.append(f"^{update}")

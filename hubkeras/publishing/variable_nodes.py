@@ -11,7 +11,7 @@ import tensorflow as tf
 from hubkeras.savedmodel.protos import NodeDef, VariableDef
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Container, Iterable, Iterator
 
     import keras
 
@@ -68,6 +68,7 @@ class VariableTable:
         self._by_handle: dict[int, PublishedVariable] = {}
         self.by_name: dict[str, PublishedVariable] = {}
         for model in models:
+            # By id, since weights overload `==`.
             trainable = {id(weight) for weight in model.trainable_variables}
             for weight in model.weights:
                 self._add(weight.value, weight_name(weight), id(weight) in trainable)
@@ -83,19 +84,14 @@ class VariableTable:
         return self._by_handle.get(id(handle))
 
     def _add(self, variable: tf.Variable, name: str, trainable: bool) -> None:
+        # Under a strategy the model's variable has a part for each replica, and traces see the handle of one.
         parts = variable.values if isinstance(variable, tf.distribute.DistributedValues) else (variable,)
+        # Layers over one module have two weights for one variable, the trained and the frozen: the first one names it.
         known = self.find(parts[0].handle)
-        published = known or PublishedVariable(self._unused(op_name(name)), parts[0], trainable)
+        published = known or PublishedVariable(unused_name(op_name(name), self.by_name), parts[0], trainable)
         self.by_name.setdefault(published.name, published)
         for part in parts:
             self._by_handle[id(part.handle)] = published
-
-    def _unused(self, name: str) -> str:
-        found, number = name, 0
-        while found in self.by_name:
-            number += 1
-            found = f"{name}_{number}"
-        return found
 
 
 def weight_name(weight: keras.Variable) -> str:
@@ -110,6 +106,15 @@ def op_name(text: str) -> str:
     """Returns a text as a name that TensorFlow takes for an op."""
     name = _FORBIDDEN.sub("_", text)
     return name if _FIRST.match(name) else f".{name}" if name else "unnamed"
+
+
+def unused_name(name: str, taken: Container[str]) -> str:
+    """Returns a name, with a number behind it if it is taken."""
+    found, number = name, 0
+    while found in taken:
+        number += 1
+        found = f"{name}_{number}"
+    return found
 
 
 def constant_node(name: str, value: tf.Tensor) -> Any:
