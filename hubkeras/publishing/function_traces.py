@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hubkeras.graphs.control_flow import ContextTree
+    from hubkeras.graphs.subgraph import FunctionContexts
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +83,21 @@ def trace(
         output_infos = {
             name: describe_tensor(_as_tensor(name, value, purpose), TensorInfo()) for name, value in returned.items()
         }
+    inlined = _plain_graph(graph, function_contexts, purpose)
+    return Trace(
+        inlined.nodes,
+        inlined.library,
+        inlined.contexts,
+        input_infos,
+        output_infos,
+        {inside.op.name: outside for outside, inside in graph.captures},
+        tuple(graph.variables),
+        inlined.versions,
+    )
+
+
+def _plain_graph(graph: Any, function_contexts: Mapping[str, FunctionContexts], purpose: str) -> Subgraph:
+    """Returns a traced graph as a module can hold it: without calls, gradients of Python, and ties to this process."""
     graph_def = graph.as_graph_def()
     nodes = by_name(graph_def.node)
     whole = Subgraph(
@@ -97,16 +113,7 @@ def trace(
     refuse_gradients(inlined.all_nodes(), purpose)
     for node in inlined.all_nodes():
         _make_portable(node)
-    return Trace(
-        inlined.nodes,
-        inlined.library,
-        inlined.contexts,
-        input_infos,
-        output_infos,
-        {inside.op.name: outside for outside, inside in graph.captures},
-        tuple(graph.variables),
-        graph_def.versions,
-    )
+    return inlined
 
 
 def _as_tensor(name: str, value: Any, purpose: str) -> Any:
