@@ -89,9 +89,9 @@ def _add_edge(root: _Scope, source: tuple[str, ...], target: tuple[str, ...]) ->
 def _to_dict(name: str, scope: _Scope) -> dict[str, Any]:
     groups = _groups(scope)
     order = list(dict.fromkeys(groups.values()))
-    members: dict[str, list[_Scope]] = {group: [] for group in order}
+    scopes_by_group: dict[str, list[_Scope]] = {group: [] for group in order}
     for child, group in groups.items():
-        members[group].append(scope.children[child])
+        scopes_by_group[group].append(scope.children[child])
     edges: Counter[tuple[int, int]] = Counter()
     place = {group: number for number, group in enumerate(order)}
     for (source, target), count in scope.edges.items():
@@ -102,7 +102,7 @@ def _to_dict(name: str, scope: _Scope) -> dict[str, Any]:
         "name": name,
         "op": scope.op,
         "nodes": scope.nodes,
-        "children": [_group_dict(group, members[group]) for group in order],
+        "children": [_group_dict(group, scopes_by_group[group]) for group in order],
         "edges": [[*pair, count] for pair, count in edges.items()],
     }
 
@@ -124,9 +124,9 @@ def _groups(scope: _Scope) -> dict[str, str]:
     return {name: group if group in kept else "the rest" for name, group in groups.items()}
 
 
-def _group_dict(group: str, members: list[_Scope]) -> dict[str, Any]:
-    if len(members) == 1:
-        return _to_dict(group, members[0])
-    ops = {member.op for member in members}
-    nodes = sum(member.nodes for member in members)
+def _group_dict(group: str, scopes: list[_Scope]) -> dict[str, Any]:
+    if len(scopes) == 1:
+        return _to_dict(group, scopes[0])
+    ops = {scope.op for scope in scopes}
+    nodes = sum(scope.nodes for scope in scopes)
     return {"name": group, "op": ops.pop() if len(ops) == 1 else "", "nodes": nodes, "children": [], "edges": []}

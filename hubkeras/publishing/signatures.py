@@ -127,7 +127,7 @@ def _check_placement(name: str, inputs: Mapping[str, Any]) -> None:
 def _warn_of_shared_ops(name: str, inputs: Mapping[str, Any]) -> None:
     shared = [f"{key}={tensor.name!r}" for key, tensor in _parts(inputs) if len(tensor.op.outputs) != 1]
     if shared:
-        # As an error, not an exception: the original logs it so, and most modules with it work.
+        # Logged and not raised, as by the original: it matters only to a module with such colocations.
         _log.error(
             "Inputs of signature %r should be tensors from ops with a single output: where an op is tied to one of "
             "these by tf.colocate_with(), the original hub.Module can fail to apply the module.\nAffected inputs: %s",
