@@ -55,6 +55,7 @@ def read_assets(
 
 
 def _asset_file_defs(meta_graph: Any, module: AnyPath | None) -> Iterator[Any]:
+    # TF2 wrote this field, TF1 the collection, and many versions both.
     yield from meta_graph.asset_file_def
     if SAVED_MODEL_ASSETS not in meta_graph.collection_def:
         return
@@ -81,6 +82,7 @@ def _is_there(asset: AssetSpec) -> bool:
     """Tells whether a file is there, or refuses a name that leads out of `assets`."""
     if asset.module is None:
         return asset.source is not None and asset.source.is_file()
+    # The module's own folder may be a link, as the cache makes them; `assets` in it may not lead elsewhere.
     root = asset.module.resolve() / ASSETS_DIRECTORY
     try:
         stays = _is_relative(asset.filename) and asset.path.resolve().is_relative_to(root)
@@ -104,6 +106,7 @@ def _asset_error(asset: AssetSpec) -> FormatError:
 
 
 def _is_relative(filename: str) -> bool:
+    # By the rules of both systems: a module that is harmless on one must not be an attack on the other.
     posix, windows = PurePosixPath(filename), PureWindowsPath(filename)
     anchored = bool(posix.anchor or windows.anchor)
     return bool(filename) and "\0" not in filename and not anchored and ".." not in (*posix.parts, *windows.parts)

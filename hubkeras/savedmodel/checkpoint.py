@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from hubkeras.handles.filesystem_path import AnyPath
 
 _HEADER = b""
+# Seven bits in a byte: 64 bits take at most ten.
 _MAX_VARINT_BYTES = 10
 _CHECKSUM_SIZE = 4
 _SLICE_MARK = b"\0"
@@ -70,6 +71,8 @@ def read_checkpoint(prefix: AnyPath) -> Checkpoint:
     held = _check_shards(prefix, shards, entries.values())
     for name, tensor in tensors.items():
         proto = entries[name.encode()]
+        # At least a byte for each element. The whole of a partitioned tensor has no values of its own, so all files are
+        # its bound.
         if math.prod(tensor.shape) > (held if proto.slices else proto.size):
             raise _corrupt(path, f"the tensor {name!r}, of more elements than its values have bytes")
     for key, proto in entries.items():
@@ -151,6 +154,7 @@ def _check_texts(path: AnyPath, key: bytes, entry: Any) -> None:
     count = math.prod(dim.size for dim in entry.shape.dim)
     with path.open("rb") as file:
         file.seek(entry.offset)
+        # The lengths stand first, all together; the texts themselves may be gigabytes.
         head = file.read(min(entry.size, count * _MAX_VARINT_BYTES))
     position = length = 0
     try:
@@ -159,6 +163,7 @@ def _check_texts(path: AnyPath, key: bytes, entry: Any) -> None:
             length += size
     except DamagedTableError as error:
         raise _corrupt(path, f"the texts of {key!r}, whose lengths do not stand there") from error
+    # Between lengths and texts lies a checksum of the lengths.
     if count and position + _CHECKSUM_SIZE + length != entry.size:
         raise _corrupt(
             path, f"the texts of {key!r}, of {length} bytes where {entry.size} are stored with their lengths"

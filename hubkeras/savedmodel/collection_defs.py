@@ -103,6 +103,7 @@ def init_ops(meta_graph: Any) -> tuple[str, ...]:
         Names of ops; empty in TF1 Hub format, which knows table initializers only.
     """
     names = [Ref.parse(name).node for collection in _INIT_OPS for name in node_names(meta_graph, collection)]
+    # Newer builders of SavedModels write the op here, older ones into a collection.
     if INIT_SIGNATURE in meta_graph.signature_def:
         names += [Ref.parse(info.name).node for info in meta_graph.signature_def[INIT_SIGNATURE].outputs.values()]
     return tuple(names)
@@ -140,6 +141,7 @@ def node_names(meta_graph: Any, collection: str) -> list[str]:
     if collection not in meta_graph.collection_def:
         return []
     proto = meta_graph.collection_def[collection]
+    # Names that a program put there as texts come as bytes; a collection has one kind of list.
     return list(proto.node_list.value) or [item.decode("utf-8", "replace") for item in proto.bytes_list.value]
 
 
@@ -170,5 +172,6 @@ def _grouped_initializers(graph: Graph, names: list[str]) -> Iterator[str]:
         seen.add(name)
         if is_table_initializer(node.op):
             yield name
+        # Only groups are looked behind: whatever else an initializer hangs on would be run as well.
         elif node.op in _GROUPS:
             pending.extend(Ref.parse(reference).node for reference in reversed(node.input))

@@ -26,6 +26,7 @@ _CRC_POLYNOMIAL = 0x82F63B78
 _CRC_MASK_DELTA = 0xA282EAD8
 _MAX_VARINT_BYTES = 10
 _UNCOMPRESSED, _SNAPPY = 0, 1
+# An index takes some 100 bytes for each tensor, and large modules have some thousand of these.
 _MAX_BYTES = 1 << 26
 """Of the file, and of all blocks, keys and values together once they are unpacked."""
 _MAX_ENTRIES = 1 << 18
@@ -55,12 +56,15 @@ def read_table(path: AnyPath) -> Iterator[tuple[bytes, bytes]]:
     if len(data) < _FOOTER_SIZE or not data.endswith(_MAGIC):
         raise DamagedTableError(f"{len(data)} bytes without the footer of a table")
     footer = len(data) - _FOOTER_SIZE
+    # The first handle is that of the index of filters, which checkpoints have none of.
     _, position = _block_handle(data, footer)
     index, _ = _block_handle(data, position)
     budget = _Budget()
     end, previous = 0, None
     for _, handle in _block_entries(_block(data, index, budget), budget):
         block, _ = _block_handle(handle, 0)
+        # Overlapping blocks would let a small file stand for many entries: each block is unpacked once for each
+        # mention.
         if block[0] < end:
             raise DamagedTableError(f"a block at byte {block[0]} that overlaps the one before it")
         end = sum(block)
@@ -111,6 +115,7 @@ def _block_handle(data: bytes, position: int) -> tuple[tuple[int, int], int]:
 def _block(data: bytes, handle: tuple[int, int], budget: _Budget) -> bytes:
     offset, size = handle
     end = offset + size
+    # Behind each block stand a byte that names its compression and a checksum, which covers that byte too.
     if end + _TRAILER_SIZE > len(data):
         raise DamagedTableError(f"a block that ends at byte {end} of {len(data)}")
     compression, checksum = struct.unpack_from("<BI", data, end)
@@ -133,6 +138,7 @@ def _block_entries(block: bytes, budget: _Budget) -> Iterator[tuple[bytes, bytes
     if len(block) < 4:
         raise DamagedTableError("a block without its restart points")
     (restarts,) = struct.unpack_from("<I", block, len(block) - 4)
+    # Restart points serve to search; reading from front to back needs none of them.
     end = len(block) - 4 * (restarts + 1)
     if end < 0:
         raise DamagedTableError(f"a block with {restarts} restart points")
@@ -169,4 +175,5 @@ def _masked_crc32c(data: bytes) -> int:
     for byte in data:
         crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
     crc ^= 0xFFFFFFFF
+    # LevelDB stores it so, because a checksum of data that holds checksums of itself is weak.
     return (((crc >> 15) | (crc << 17)) + _CRC_MASK_DELTA) & 0xFFFFFFFF

@@ -38,12 +38,14 @@ def message_module(name: str) -> Any:
         0
     """
     full_name = f"{_PACKAGE}.{name}"
+    # Once TensorFlow is there, its own modules are the ones whose classes everybody else passes around.
     return importlib.import_module(full_name) if "tensorflow" in sys.modules else _run(full_name)
 
 
 @cache
 def _run(full_name: str) -> SimpleNamespace:
     path = _directory().joinpath(*full_name.split(".")[1:]).with_suffix(".py")
+    # The loader uses the compiled file where Python has one.
     code = SourceFileLoader(full_name, str(path)).get_code(full_name)
     variables = {"__name__": full_name, "__file__": str(path), "__builtins__": vars(builtins) | {"__import__": _import}}
     assert code is not None

@@ -42,6 +42,8 @@ def prune(nodes: Mapping[str, Any], fetches: Iterable[str], feeds: Collection[st
     pending = list(fetches)
     while pending:
         ref = Ref.parse(pending.pop())
+        # A control edge has the index None, so "n:None" is never among the feeds: the op has to run even where its
+        # output is fed.
         if ref.node in seen or (feeds and f"{ref.node}:{ref.index}" in feeds):
             continue
         node = nodes.get(ref.node)
@@ -51,8 +53,10 @@ def prune(nodes: Mapping[str, Any], fetches: Iterable[str], feeds: Collection[st
         if node is None:
             missing.append(ref.node)
             continue
+        # Not one with a default, which runs unfed as well.
         if node.op in {"Placeholder", "PlaceholderV2"}:
             unfed.append(ref.node)
         pending.extend(node.input)
+    # In the graph's order, so that the same fetches give the same graph each time.
     found = [node for name, node in nodes.items() if name in seen]
     return Pruned(found, unfed, missing)

@@ -66,6 +66,7 @@ def read_module(path: str | PathLike[str], *, with_values: bool = True) -> Modul
     """
     directory = as_path(os.fspath(path))
     _check_directory(directory)
+    # By the file alone, as in tensorflow_hub: nothing in the graph tells TF1 Hub format from a TF1 SavedModel.
     is_hub = (directory / MODULE_FILE).exists()
     if is_hub:
         _check_module_file(directory / MODULE_FILE)
@@ -135,6 +136,7 @@ def _naming(directory: AnyPath) -> Iterator[None]:
     except FormatError as error:
         if str(directory) in error.message:
             raise
+        # The same class, as callers tell damage from a missing file by it.
         raise type(error)(f"Cannot read the module {directory}: {error.message}") from error
 
 
@@ -229,6 +231,7 @@ def _read_tag_sets(place: str, meta_graphs: Any) -> tuple[Tags, ...]:
 
 
 def _saved_model_format(directory: AnyPath, meta_graphs: Any) -> Format:
+    # By content and not by version: TF2 can write TF1 SavedModels, which have no objects.
     if not any(graph.HasField("object_graph_def") for graph in meta_graphs):
         return "saved_model"
     if len(meta_graphs) > 1:

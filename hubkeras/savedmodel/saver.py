@@ -31,6 +31,7 @@ def read_saver_keys(meta_graph: Any, graph: Graph) -> Mapping[str, str] | None:
     keys = {}
     for node in prune(graph.nodes, [f"^{restore_op}"] if restore_op else []).nodes:
         inputs = data_inputs(node)
+        # A saver restores by assignments: the second input leads to the RestoreV2 that reads the value.
         if node.op in ASSIGN_OPS and len(inputs) > 1:
             key = _restored_key(graph, inputs[1])
             if key is not None:
@@ -42,6 +43,7 @@ def _restored_key(graph: Graph, value: Ref) -> str | None:
     """Returns the name that `RestoreV2` reads for a value, looking through the casts and reshapes of a saver."""
     visited = set()
     node = graph.nodes.get(value.node)
+    # `visited`, as a malformed graph may lead in a circle.
     while node is not None and node.op != "RestoreV2" and node.name not in visited:
         visited.add(node.name)
         inputs = data_inputs(node)

@@ -52,6 +52,7 @@ def read_signatures(meta_graph: Any) -> Mapping[str, SignatureSpec]:
 
 
 def _tensor_infos(protos: Mapping[str, Any]) -> Mapping[str, TensorInfo]:
+    # Sorted: the maps of protocol buffers have no order, and positions of arguments follow this one.
     return MappingProxyType({name: _tensor_info(name, protos[name]) for name in sorted(protos)})
 
 
@@ -90,6 +91,7 @@ def _composite_info(name: str, proto: Any, tensors: tuple[str, ...]) -> TensorIn
 def _spec_dtype_and_shape(type_spec: Any) -> tuple[int, Shape]:
     """Returns the first dtype and shape that a type specification names: those of the values as a whole."""
     dtype, shape = 0, None
+    # From the last to the first, so that the first of each kind is what is left.
     for item in reversed(type_spec.type_state.tuple_value.values):
         kind = item.WhichOneof("kind")
         if kind == "tensor_dtype_value":

@@ -41,6 +41,7 @@ def _unpack(data: bytes, limit: int) -> bytes:
     while position < len(data):
         tag = data[position]
         position = _literal(data, position, out) if tag & 3 == _LITERAL else _copy(data, position, out)
+        # In the loop, or a few bytes of copies could fill the memory before the end is reached.
         if len(out) > size:
             raise ValueError(f"more than the {size} bytes it announces")
     if len(out) != size:
@@ -50,6 +51,7 @@ def _unpack(data: bytes, limit: int) -> bytes:
 
 def _size(data: bytes) -> tuple[int, int]:
     size = 0
+    # 32 bits, seven in each byte.
     for position in range(5):
         size |= (data[position] & 0x7F) << (7 * position)
         if data[position] < 0x80:
@@ -60,6 +62,7 @@ def _size(data: bytes) -> tuple[int, int]:
 def _literal(data: bytes, position: int, out: bytearray) -> int:
     length = data[position] >> 2
     position += 1
+    # 60 to 63 say that the length follows, in one to four bytes.
     if length >= 60:
         width = length - 59
         length = int.from_bytes(data[position : position + width], "little")

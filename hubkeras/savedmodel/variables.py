@@ -105,6 +105,7 @@ def read_variables(
         CorruptFileError: A collection cannot be parsed.
     """
     found = _read_collections(meta_graph, graph)
+    # After the collections, whose order is that of the program: exports and weights follow it.
     for node in graph.variables:
         found.setdefault(node.name, _Found(VariableDef()))
     storage = _Storage(checkpoint, prefix, read_saver_keys(meta_graph, graph) if follow_saver else None, with_values)
@@ -137,6 +138,7 @@ def _variable_spec(graph: Graph, node: Any, found: _Found, storage: _Storage) ->
     fits = entry is not None and entry.dtype == dtype and _is_compatible(entry.shape, whole)
     if storage.is_expected(name, found.collections) and not fits:
         raise _checkpoint_error(name, key, dtype, whole, entry, storage)
+    # Savers leave local variables out; one that is found there all the same belongs to another graph's variable.
     in_checkpoint = fits and found.collections != ["local_variables"]
     initial_value = _initial_value(graph, node, found.proto)
     known = _known_shape(shape, partition, entry if in_checkpoint else None, graph, initial_value)
@@ -191,6 +193,7 @@ def _known_shape(
     constant = (
         shape_tuple(attribute(initial, "value").tensor.tensor_shape) if initial and initial.op == "Const" else None
     )
+    # From the surest on. Old files have variables without a shape, which only the checkpoint or an initial value tells.
     candidates = (shape, partition and partition.shape, entry and entry.shape, constant)
     for candidate in candidates:
         if candidate is not None and None not in candidate:
@@ -205,6 +208,7 @@ def _initial_value(graph: Graph, node: Any, proto: Any) -> str:
     collection has one by convention. Nobody else guesses: what is found here is what is judged and what runs.
     """
     named = Ref.parse(proto.initial_value_name)
+    # An empty name becomes a node without a name, which no graph has.
     if named.index is not None and named.node in graph.nodes:
         return named.tensor
     assign = graph.nodes.get(Ref.parse(proto.initializer_name).node or f"{node.name}/Assign")
