@@ -66,9 +66,11 @@ def wrap(body: Callable[..., Any], state: Sequence[tf.Tensor], inputs: Sequence[
     def ordered(*arguments: tf.Tensor) -> Any:
         outputs = body(*arguments)
         graph: Any = tf.compat.v1.get_default_graph()
+        # Not placeholders: an output that is an input as it came has nothing to wait for.
         graph.control_outputs.extend({t.op.name: t.op for t in outputs if t.op.type != "Placeholder"}.values())
         return outputs
 
+    # Outside of whatever function is being traced: what is built lasts, and later calls come from other functions.
     with tf.init_scope(), paused_collection():
         specs = [tf.TensorSpec(t.shape, t.dtype, name=f"hubkeras_handle_{i}") for i, t in enumerate(state)]
         specs += [tf.TensorSpec(s.shape, s.dtype, name=f"hubkeras_argument_{i}") for i, s in enumerate(inputs)]
@@ -79,6 +81,7 @@ def split_arguments(arguments: Sequence[tf.Tensor], state: Sequence[tf.Tensor]) 
     """Splits a function's arguments into state, which learns what it holds, and inputs."""
     handles = list(arguments[: len(state)])
     for source, handle in zip(state, handles, strict=True):
+        # Placeholders lose what a handle points to, and without it shapes and dtypes of reads are unknown.
         if source.dtype == tf.resource:
             copy_handle_data(source, handle)
     return handles, list(arguments[len(state) :])

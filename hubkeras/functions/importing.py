@@ -56,6 +56,7 @@ def import_graph(graph: Subgraph, outside: Mapping[str, tf.Tensor], scope: str |
     targets = imported[len(inner) :]
     if targets:
         with tf.control_dependencies(targets):
+            # A function must return something that waits for the targets, or TensorFlow would drop them as unused.
             fetched = [tf.identity(t) for t in fetched or [tf.constant(True)]]
     return fetched
 
@@ -145,6 +146,7 @@ def _import(
     graph: Subgraph, outside: Mapping[str, tf.Tensor], wanted: Sequence[str], scope: str | None
 ) -> list[tf.Tensor]:
     used = used_tensors(graph.nodes.values())
+    # TensorFlow refuses names in `input_map` that nothing takes.
     given = {name: tensor for name, tensor in outside.items() if name in used}
     graph_def = graph.graph_def
     check_graph(graph_def, graph.policy, graph.purpose, given=given.keys(), assets=graph.asset_arguments)

@@ -48,6 +48,7 @@ def initial_state(
     initializers = _Initializers(description, state, policy)
     for name, value in initializers.compute_together(missing).items():
         state.add(specs[name], value)
+    # One by one, since an initializer may read a variable that got its value just before.
     for name in (name for name in missing if name not in state.by_name):
         value = initializers.compute(name)
         if value is not None:
@@ -81,6 +82,7 @@ class _Initializers:
             found = self._description.initial_value(name)
             if found is not None:
                 groups.setdefault(found[0].tags, {})[name] = found[1]
+                # So that they are there when values are computed below, by tags alone.
                 self._functions(found[0])
         values: dict[str, tf.Tensor] = {}
         for tags, tensors in groups.items():
@@ -123,6 +125,7 @@ class _Initializers:
 
         def body(*arguments: tf.Tensor) -> list[tf.Tensor]:
             handles, seeds = split_arguments(arguments, state)
+            # Not strict: there may be no seed, and then no name for it.
             named = dict(zip([SEED], seeds, strict=False))
             return import_graph(graph, {**reserved_names(handles, []), **named})
 

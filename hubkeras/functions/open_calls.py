@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from hubkeras.graphs.subgraph import FunctionContexts
 
+# Of the thread and its context, not of the process: another thread may call the same module for its results meanwhile.
 _open: ContextVar[dict[str, FunctionContexts] | None] = ContextVar("hubkeras_open_calls", default=None)
 
 

@@ -71,10 +71,12 @@ def build_replayed(
 
     def body(*arguments: tf.Tensor) -> Tensors:
         handles, values = split_arguments(arguments, state)
+        # The forward function always takes one; what draws nothing does not look at it.
         seed = values.pop(0) if draws else tf.zeros([2], tf.int32)
         results, residuals = backward.run_forward(handles, seed, values)
-        kept = [tf.stop_gradient(t) for t in residuals]
-        tied = tf.identity_n([*results, *handles, *kept, seed, *values])
+        residuals = [tf.stop_gradient(t) for t in residuals]
+        # One op over all that a gradient may need: its gradient function finds them among the op's inputs.
+        tied = tf.identity_n([*results, *handles, *residuals, seed, *values])
         set_gradient(tied[0].op, lambda op, *gradients: backward(op, gradients))
         return tied[:count]
 
@@ -85,7 +87,7 @@ class _Built(NamedTuple):
     """A backward function."""
 
     function: Callable[..., Tensors]
-    """Takes state, values of variables, what else was kept, the seed, the inputs, the gradients of the outputs."""
+    """Takes state, values of variables, the other residuals, the seed, the inputs, the gradients of the outputs."""
     state: list[int]
     """Positions of the state that it takes: no variables whose value it gets; a function that holds on to a handle
     as an intermediate result asks for a dense gradient of it."""
@@ -116,6 +118,8 @@ class Backward:
         self.state, self.inputs = list(state), list(inputs)
         self.variables = {i: spec for i, t in enumerate(state) if (spec := handle_spec(t)) is not None}
         self.residuals = find_residuals(forward, differentiable, self.variables)
+        # Snapshots are whole values of variables at the time of the call; an optimizer may have changed them before the
+        # gradient.
         self.graph, self.snapshots = self.residuals.graph, self.residuals.whole
         self._functions: dict[tuple[int, ...], _Built] = {}
         with_residuals = dataclasses.replace(forward, fetches=(*forward.fetches, *self.residuals.tensors))
@@ -125,7 +129,7 @@ class Backward:
             return import_graph(with_residuals, {**reserved_names(handles, values), SEED: seed})
 
         self._forward: Any = wrap(run, state, [SEED_SPEC, *inputs])
-        self.kept = [tf.TensorSpec(t.shape, t.dtype) for t in self._forward.outputs[len(forward.fetches) :]]
+        self.residual_specs = [tf.TensorSpec(t.shape, t.dtype) for t in self._forward.outputs[len(forward.fetches) :]]
 
     def run_forward(self, handles: Tensors, seed: tf.Tensor, values: Tensors) -> tuple[Tensors, Tensors]:
         """Runs the subgraph.
@@ -153,12 +157,13 @@ class Backward:
         wanted = {
             i: tf.convert_to_tensor(g)
             for i, g in enumerate(output_gradients[:outputs])
+            # There may be zeros for outputs of integers too, through which nothing can be differentiated.
             if g is not None and op.outputs[i].dtype.is_floating | op.outputs[i].dtype.is_complex
         }
         if not wanted:
             return [None] * len(op.inputs)
         states, rest = self.run_backward(handles, arguments, wanted, _without_gradient)
-        return [None] * outputs + states + [None] * (len(self.snapshots) + len(self.kept) + 1) + rest
+        return [None] * outputs + states + [None] * (len(self.snapshots) + len(self.residual_specs) + 1) + rest
 
     def run_backward(
         self,
@@ -171,7 +176,7 @@ class Backward:
 
         Args:
             handles: The state.
-            arguments: What the forward function kept, the seed, the inputs.
+            arguments: The residuals of the forward function, the seed, the inputs.
             wanted: Gradients of the results, by position.
             finish: Applied to the gradients' tensors, and to what they were made of.
 
@@ -201,7 +206,7 @@ class Backward:
         def body(*arguments: tf.Tensor) -> Tensors:
             handles, rest = split_arguments(arguments, handles_passed)
             before, rest = _split(rest, len(self.snapshots))
-            kept, rest = _split(rest, len(self.kept))
+            residuals, rest = _split(rest, len(self.residual_specs))
             (seed, *values), wanted = _split(rest, 1 + len(self.inputs))
             names = {f"{STATE}/{i}:0": t for i, t in zip(passed, handles, strict=True)}
             for i, value in zip(self.snapshots, before, strict=True):
@@ -209,11 +214,11 @@ class Backward:
                     names[f"{VALUE}/{i}:0"] = value
                 else:
                     names[f"{STATE}/{i}:0"] = _own_variable(value, self._is_saved)
-            names |= {f"{RESIDUAL}/{i}:0": t for i, t in enumerate(kept)}
+            names |= {f"{RESIDUAL}/{i}:0": t for i, t in enumerate(residuals)}
             names |= {f"{_GRADIENT}/{i}:0": t for i, t in zip(given, wanted, strict=True)}
             return import_graph(gradient, {**reserved_names([], values), SEED: seed, **names})
 
-        specs = [*(self.variables[i] for i in self.snapshots), *self.kept]
+        specs = [*(self.variables[i] for i in self.snapshots), *self.residual_specs]
         specs += [SEED_SPEC, *self.inputs]
         specs += [tf.TensorSpec(None, dtype) for dtype in dtypes]  # pyright: ignore[reportArgumentType]
         return _Built(wrap(body, handles_passed, specs), passed, layout)
@@ -247,7 +252,7 @@ class Backward:
         return cut_gradient(self.graph, graph.as_graph_def(), names), layout
 
     def _check_ends(self, ys: Tensors, xs: Tensors, sources: dict[str, tf.Tensor]) -> None:
-        """Refuses a gradient that would have to go through an op whose results were kept.
+        """Refuses a gradient that would have to go through an op whose results are residuals.
 
         Raises:
             UnsupportedError: There is one.
@@ -255,6 +260,7 @@ class Backward:
         graph = tf.compat.v1.get_default_graph()
         ends = [sources[e] if e in sources else graph.get_tensor_by_name(e) for e in self.residuals.ends]
         ends = [e for e in ends if e.dtype.is_floating or e.dtype.is_complex]
+        # First whether any gradient reaches a residual at all: nearly always none does, and the rest is not looked at.
         starts = [t for n, t in sources.items() if n.startswith(RESIDUAL) and t.dtype.is_floating]
         if not ends or not starts or all(g is None for g in tf.compat.v1.gradients(ys, starts)):
             return
@@ -268,10 +274,12 @@ class Backward:
 
     def _make_sources(self) -> dict[str, tf.Tensor]:
         sources = {SEED: tf.compat.v1.placeholder(tf.int32, [2], SEED[:-2])}
-        for i, spec in enumerate(self.kept):
+        for i, spec in enumerate(self.residual_specs):
             sources[f"{RESIDUAL}/{i}:0"] = tf.compat.v1.placeholder(spec.dtype, spec.shape, f"{RESIDUAL}/{i}")
         for i, handle in enumerate(self.state):
             name, variable = f"{STATE}/{i}", self.variables.get(i)
+            # Variables are real in the plain graph, so that TensorFlow finds the gradient of a read as that of its
+            # handle.
             if variable is None:
                 sources[f"{name}:0"] = tf.compat.v1.placeholder(handle.dtype, handle.shape, name)
             else:
@@ -312,6 +320,8 @@ def _flatten(gradients: Sequence[Any]) -> tuple[Tensors, list[Any]]:
         if gradient is None:
             layout.append(None)
         elif isinstance(gradient, tf.IndexedSlices):
+            # Slices stay slices through the function: a dense gradient of an embedding can be larger than all the
+            # memory.
             flat += [gradient.values, gradient.indices, gradient.dense_shape]
             layout.append(3)
         else:
@@ -331,6 +341,7 @@ def _without_gradient(tensors: Tensors, arguments: Tensors) -> Tensors:
 
     def fail(op: tf.Operation, *gradients: tf.Tensor) -> list[Any]:
         del gradients
+        # An error at once would come too early: TensorFlow builds gradients of gradients that nobody ever computes.
         with tf.control_dependencies([tf.raw_ops.Assert(condition=False, data=[_NO_SECOND_DERIVATIVES])]):
             zeros = [tf.zeros_like(t) if t.dtype.is_floating else None for t in op.inputs[len(tensors) :]]
         return [None] * len(tensors) + zeros

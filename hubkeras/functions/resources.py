@@ -37,6 +37,7 @@ class _NamedResource(tf.saved_model.experimental.TrackableResource):
 
     def __init__(self, name: str) -> None:
         super().__init__(device="CPU")
+        # Not a counter: an export is loaded in other processes, which count too.
         self._unique_name = f"{name}_hubkeras_{uuid.uuid4()}"
 
     @property
@@ -75,6 +76,7 @@ class Table(_NamedResource):
         super().__init__(node.name)
         made = copy_of(node)
         made.op, made.device = _TABLES_V2.get(node.op, node.op), ""
+        # Control inputs only, of nodes that are not there.
         del made.input[:]
         drop_private_attributes(made.attr)
         made.attr.pop("container", None)  # its name will tell it from all others
@@ -88,6 +90,7 @@ class Table(_NamedResource):
         def make() -> tf.Tensor:
             return import_graph(graph, {}, scope=None)[0]
 
+        # Imported at once where a graph is built, as an export is traced; eager mode has no graph to import into.
         return wrap_function(make, [])() if tf.executing_eagerly() else make()
 
     def _initialize(self) -> None:

@@ -23,6 +23,7 @@ def restore(description: ModuleDescription, specs: Iterable[VariableSpec]) -> di
     wanted = [s for s in specs if s.in_checkpoint]
     if not wanted or description.checkpoint is None:
         return {}
+    # On the CPU: TensorFlow reads there, and a checkpoint may not fit beside what a GPU holds already.
     with tf.init_scope(), tf.device("CPU:0"):
         try:
             tensors = tf.raw_ops.RestoreV2(
@@ -47,6 +48,7 @@ def slice_text(spec: VariableSpec) -> str:
     if part is None:
         return ""
     ranges = zip(part.offset, part.shape, part.full_shape, strict=True)
+    # "-" is how savers write a whole axis, so that a slice is found as it was saved.
     slices = ["-" if size == full else f"{start},{size}" for start, size, full in ranges]
     return f"{' '.join(map(str, part.full_shape))} {':'.join(slices)}"
 

@@ -46,7 +46,7 @@ def run_with_saved_gradients(
     """
     specs = [tf.TensorSpec(t.shape, t.dtype) for t in inputs]
     backward = Backward(forward, differentiable, state, specs, is_saved=True)
-    results, kept = backward.run_forward(list(state), seed, inputs)
+    results, residuals = backward.run_forward(list(state), seed, inputs)
     trained = [i for i, spec in backward.variables.items() if _is_differentiable(spec.dtype)]
     values = [tf.raw_ops.ReadVariableOp(resource=state[i], dtype=backward.variables[i].dtype) for i in trained]
     given = [i for i, t in enumerate(inputs) if _is_differentiable(t.dtype)]
@@ -65,7 +65,7 @@ def run_with_saved_gradients(
                 for i, weight in zip(tied, weights, strict=True)
             }
             states, rest = backward.run_backward(
-                list(state), [*kept, seed, *inputs], wanted, lambda gradients, _: gradients
+                list(state), [*residuals, seed, *inputs], wanted, lambda gradients, _: gradients
             )
             found = [states[i] for i in trained] + [rest[i] for i in given]
             return [None] * len(tied) + [None if g is None else tf.convert_to_tensor(g) for g in found]

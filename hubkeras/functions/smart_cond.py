@@ -20,6 +20,7 @@ def smart_cond(pred: Any, true_fn: Callable[[], Any], false_fn: Callable[[], Any
     """
     if pred is None or isinstance(pred, bool):  # as nearly always; asking whether it is a tensor takes a while
         return true_fn() if pred else false_fn()
+    # A constant tensor inside a function still has a value here, and only one branch need be built.
     known = tf.get_static_value(pred) if tf.is_tensor(pred) else pred
     if known is None:
         return tf.cond(tf.cast(pred, tf.bool), true_fn, false_fn)

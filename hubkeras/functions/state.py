@@ -120,6 +120,7 @@ def make_variable(spec: VariableSpec, value: tf.Tensor | None) -> tf.Variable:
     dtype = tf.as_dtype(spec.dtype)
     if value is None:
         value = tf.zeros(spec.shape, dtype) if dtype != tf.string else tf.fill(spec.shape, "")
+    # An empty name scope, as the variable's own name is the one in the module. No GPU holds texts.
     with tf.init_scope(), tf.name_scope(""), tf.device("CPU:0" if _stays_on_cpu(dtype) else None):
         return tensorflow_internals.make_variable(value, spec.name, spec.trainable)
 

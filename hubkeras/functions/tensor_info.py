@@ -93,6 +93,7 @@ class ParsedTensorInfo:
         if self.is_sparse:
             rank = self.get_shape().rank
             return [
+                # In the order in which a signature lists the tensors of a SparseTensor: indices, values, shape.
                 tf.TensorSpec([None, rank], tf.int64),
                 tf.TensorSpec([None], self.dtype),
                 tf.TensorSpec([rank], tf.int64),

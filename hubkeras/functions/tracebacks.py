@@ -31,6 +31,7 @@ def hide_inner_frames(error: BaseException, *folders: str) -> None:
     if not tf.debugging.is_traceback_filtering_enabled():
         return
     kept: TracebackType | None = None
+    # From the innermost out: each new traceback holds the one inside it.
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         if not frame.f_code.co_filename.startswith((*_OWN, *folders)):
             kept = TracebackType(kept, frame, frame.f_lasti, line)

@@ -39,6 +39,7 @@ def restore_from(
     prefix = _prefix(os.fspath(checkpoint_path))
     checkpoint = _Checkpoint(prefix, _open(prefix))
     found: list[_Value] = []
+    # Sorted, so that of several variables that are missing the same one is named each time.
     for whole, parts in sorted(parts_of(specs.values()).items()):
         found += checkpoint.find(whole, [specs[name] for name in parts], name_of)
     return _read(prefix, found)
@@ -68,6 +69,7 @@ class _Checkpoint:
         if _OBJECT_GRAPH in self._shapes:  # one of objects, which knows variables by the way that leads to them
             graph = parse(TrackableObjectGraph, bytes(reader.get_tensor(_OBJECT_GRAPH)), f"the objects of {prefix}")
             attributes = [attribute for node in graph.nodes for attribute in node.attributes]
+            # `full_name` is the variable's own name; savers of TensorFlow 2 leave it empty for what is no variable.
             self._keys = {a.full_name or a.checkpoint_key: a.checkpoint_key for a in attributes}
 
     def find(self, whole: str, parts: Sequence[VariableSpec], name_of: Callable[[str], str]) -> list[_Value]:
@@ -77,6 +79,7 @@ class _Checkpoint:
             CheckpointError: They are not there, or of another shape or dtype.
         """
         name, own = name_of(whole), [name_of(spec.name) for spec in parts]
+        # A checkpoint of objects holds the parts of a partitioned variable one by one.
         if name not in self._keys and all(n in self._keys for n in own):
             found = [_Value(spec, self._keys[n], "") for spec, n in zip(parts, own, strict=True)]
         elif name in self._keys:
@@ -129,6 +132,7 @@ def _prefix(path: str) -> str:
 def _open(prefix: str) -> Any:
     try:
         return tf.train.load_checkpoint(prefix)
+    # The reader in C++ turns its statuses into RuntimeErrors and ValueErrors, by what its binding makes of them.
     except (tf.errors.OpError, RuntimeError, ValueError) as error:
         raise CheckpointError(
             f"Cannot read the checkpoint {prefix}",

@@ -67,6 +67,7 @@ class BoundSubgraph:
         self._differentiable = self._seeded
         if self.graph.has_own_gradients:
             self._differentiable = _seeded(graph.cut(fetches, feeds, targets, what, calls_own_gradients=True))[0]
+        # Both functions are called with the same handles, so they must take the same state in the same order.
         if self._differentiable.state != self.graph.state:
             raise UnsupportedError(f"Cannot build {what}: a function with a gradient of its own holds variables")
 
@@ -89,6 +90,7 @@ class BoundSubgraph:
         if not self.graph.needs_replay and not self._draws:
             return self._function
         with BUILDING:
+            # As above: the lock may have been waited for while another thread built it.
             if "_plain" not in self.__dict__:
                 graph = seed_attributes(self.graph, _next_seed)
                 self.__dict__["_plain"] = build(graph, self._variant.handles(graph), self._specs)
@@ -138,6 +140,8 @@ class BoundSubgraph:
         """
         may_be_differentiated = tensorflow_internals.may_be_differentiated()
         if may_be_differentiated:
+            # Here and not by the function itself: it is called with handles, which know nothing of tapes or of
+            # `trainable`.
             for variable in self._variables.values():
                 note = note_access if watch or not variable.trainable else note_frozen_access
                 note(replica(variable))
@@ -196,6 +200,7 @@ class BoundSubgraph:
 def _is_elsewhere(handles: Sequence[tf.Tensor]) -> bool:
     """Tells whether state belongs to another graph than calls do now, or to none while they do to one."""
     with tf.init_scope():
+        # `init_scope` leaves functions that are being traced, but not the plain graph of a session.
         here = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
     resources = [handle for handle in handles if handle.dtype == tf.resource]
     return any((handle.graph if tf.is_symbolic_tensor(handle) else None) is not here for handle in resources)
@@ -334,6 +339,7 @@ class VariantFunctions:
         """
         signature = self.signature(name)
         chosen = tuple(signature.outputs if outputs is None else outputs)
+        # Without update ops, training and inference are one function: it is built once.
         key = (name, chosen, update and bool(self.graph.variant.update_ops))
         if key not in self._signatures:
             with BUILDING:
@@ -402,6 +408,7 @@ class VariantFunctions:
         Returns:
             The assets that they read.
         """
+        # Not by name: an initializer names its table through any number of Identities and calls that were written out.
         targets = [op for op in self.graph.table_initializers if self._initialized_by(op) == table]
         if not targets:
             return []
