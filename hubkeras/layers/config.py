@@ -249,6 +249,9 @@ def _parse_spec(config: Mapping[str, Any]) -> LayerSpec:
         _check(isinstance(config[key], str), key, config[key])
     for key in ("signature", "output_key"):
         _check(isinstance(config[key], (str, type(None))), key, config[key])
+    is_random = config.get("is_random", False)  # files written before have none
+    for key, flag in (("compiles", config["compiles"]), ("is_random", is_random)):
+        _check(isinstance(flag, bool), key, flag)
     outputs, key = _infos_from_config(config["outputs"]), config["output_key"]
     _check(outputs is None or key is None or key in outputs, "output_key", key)
     if config["returned"] is not None:
@@ -267,8 +270,8 @@ def _parse_spec(config: Mapping[str, Any]) -> LayerSpec:
         variables=variables,
         optimized=frozenset(_strings(config["optimized"], "optimized")),
         frozen=frozenset(_strings(config["frozen"], "frozen")),
-        compiles=bool(config["compiles"]),
-        is_random=bool(config.get("is_random", False)),  # files written before have none
+        compiles=config["compiles"],
+        is_random=is_random,
         state=config["state"],
         returned=config["returned"],
     )
