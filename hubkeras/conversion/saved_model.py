@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from hubkeras.functions.bound_subgraph import BoundSubgraph
     from hubkeras.functions.tensor_info import ParsedTensorInfo
-    from hubkeras.functions.variant_functions import BoundSubgraph
     from hubkeras.modules.tf2_objects import LoadedObject
 
 _log = logging.getLogger("hubkeras")
