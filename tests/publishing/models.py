@@ -45,12 +45,13 @@ def image_cnn():
         [
             keras.Input((6, 6, 3)),
             layers.Conv2D(4, 3, kernel_regularizer="l2"),
-            layers.BatchNormalization(),
+            layers.BatchNormalization(name="norm"),
             layers.Activation("silu"),
             layers.Dropout(0.5),
             layers.GlobalAveragePooling2D(),
             layers.Dense(3, kernel_regularizer="l1", bias_regularizer="l2"),
-        ]
+        ],
+        name="cnn",
     )
     return Case(model, {"images": floats(5, 6, 6, 3)}, {"image_size": (6, 6)})
 

@@ -110,7 +110,7 @@ def test_images_have_a_size(published, folder):
     module = hubkeras.load(folder / "image_cnn" / "module")
     assert hubkeras.get_expected_image_size(module) == [6, 6]
     assert hubkeras.get_num_image_channels(module) == 3
-    assert "sequential/batch_normalization/moving_mean" in module.variable_map
+    assert "cnn/norm/moving_mean" in module.variable_map
 
 
 def test_a_module_trains_in_a_layer(published, folder):
