@@ -211,4 +211,4 @@ def calls_in_a_loop():
 
 def mobile_net():
     model = keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, weights=None, classes=3)
-    return Case(model, {"images": floats(2, 32, 32, 3)}, {"image_size": (32, 32)}, steps=1)
+    return Case(model, {"images": floats(16, 32, 32, 3)}, {"image_size": (32, 32)}, steps=1)
