@@ -139,6 +139,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
+    register_with_keras()  # what was imported may have brought Keras before the layer could be
     return value
 
 

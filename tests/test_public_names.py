@@ -109,3 +109,11 @@ def test_keras_knows_the_layer_when_it_is_imported_later(saved_model):
 def test_keras_knows_the_layer_when_it_is_imported_earlier(saved_model):
     """Then importing hubkeras registers it at once."""
     run(LOAD_AND_COMPARE + "import keras, hubkeras\ncheck(keras.saving.load_model)", str(saved_model))
+
+
+@pytest.mark.parametrize("first", ["import hubkeras; hubkeras.load", "from hubkeras.modules.loader import load"])
+def test_keras_reads_a_layer_whatever_was_imported_first(first, tmp_path):
+    """Even where our own module imports TensorFlow, and that Keras, before the layer can be."""
+    path = tmp_path / "m.keras"
+    keras.Sequential([keras.Input((), dtype="string"), hubkeras.KerasLayer(MODULE)]).save(path)
+    run(f"{first}\nimport keras, sys\nkeras.saving.load_model(sys.argv[1])", str(path))

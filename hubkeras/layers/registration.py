@@ -12,8 +12,6 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.config import LOGGER
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
@@ -78,9 +76,17 @@ class _RegisteringLoader:
         self._loader.exec_module(module)
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
-        # TensorFlow imports Keras at the end of its own import, when all of its names that the layer needs are there.
         try:
             importlib.import_module(_LAYER_MODULE)
-        except Exception:
-            # `import keras` is not ours to fail. Whoever uses hubkeras.KerasLayer imports it again, and sees the error.
-            LOGGER.warning("Keras does not know hubkeras.KerasLayer, for it cannot be imported", exc_info=True)
+        except ImportError:
+            # A module of ours that the layer needs has imported TensorFlow, which imports Keras: it waits for this very
+            # import, so the layer cannot be there yet. A real problem shows when the layer is first used.
+            module.saving.get_custom_objects()["hubkeras>KerasLayer"] = _LayerToCome
+
+
+class _LayerToCome:
+    """Stands in Keras' registry for the layer until that is imported, and then takes its place there."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        return importlib.import_module(_LAYER_MODULE).KerasLayer.from_config(config)
