@@ -21,7 +21,7 @@ from hubkeras.errors import UnsupportedError
 from hubkeras.savedmodel.protos import OpList, StructuredValue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
 _PRIVATE_NAMES = (
     "client.pywrap_tf_session.TF_GetAllOpList",
@@ -53,9 +53,8 @@ PRIVATE_ATTRIBUTES = {
     "its handle": ("_handle_data",),
     "the handle of a table": ("_parent_trackable",),
     "a table": ("_create_resource", "_initialize"),
-    "the graph of a function": ("_functions",),
-    "an operation": ("_gradient_function", "_set_attr", "_set_device"),
-    "a graph": ("_get_control_flow_context",),
+        "an operation": ("_gradient_function", "_set_attr", "_set_device"),
+    "a graph": ("_functions", "_get_control_flow_context"),
 }
 """Attributes of objects that are set when these are made."""
 
@@ -277,6 +276,11 @@ def session_config_of(estimator: Any) -> Any:
 def control_flow_context(graph: tf.Graph) -> Any:
     """Returns the loop or branch of v1 control flow that a graph is building, None outside of any."""
     return graph._get_control_flow_context()
+
+
+def function_names(graph: tf.Graph) -> Collection[str]:
+    """Returns the names of the functions in a graph's library."""
+    return graph._functions.keys()
 
 
 def in_tpu_function(graph: tf.Graph) -> bool:

@@ -20,9 +20,9 @@ def test_this_tensorflow_has_every_private_attribute():
     variable = tf.Variable(1.0)
     graph = tf.function(lambda: variable + 1.0, autograph=False).get_concrete_function().graph
     operation = graph.get_operations()[-1]
-    objects = {"a variable": variable, "its handle": variable.handle, "the graph of a function": graph}
+    objects = {"a variable": variable, "its handle": variable.handle, "a graph": graph}
     table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, 0)
-    objects |= {"an operation": operation, "a graph": tf.Graph(), "the handle of a table": table.resource_handle}
+    objects |= {"an operation": operation, "the handle of a table": table.resource_handle}
     objects |= {"a table": table}
     for what, names in tensorflow_internals.PRIVATE_ATTRIBUTES.items():
         assert [name for name in names if not hasattr(objects[what], name)] == [], what

@@ -7,7 +7,10 @@ import os
 import re
 from typing import TYPE_CHECKING, Any
 
+import tensorflow as tf
+
 from hubkeras.compat.v1.forbidden_nodes import leave_out_forbidden
+from hubkeras.compat.v1.function_names import keep_apart
 from hubkeras.errors import FormatError, MissingFileError
 from hubkeras.graphs.tensorflow_internals import op_def
 from hubkeras.savedmodel.assets import find_asset
@@ -26,10 +29,10 @@ _ANY_CPU = re.compile(r"/(device:)?cpu:(0|\*)", re.IGNORECASE)
 
 
 def prepare(variant: GraphVariant, collections: Collection[str], scope: str, policy: OpPolicy) -> Any:
-    """Copies a graph variant for an import.
+    """Copies a graph variant for an import into the graph that is being built.
 
-    Paths of assets are filled in, names of shared resources made those of the scope, devices that not every machine
-    has left to the user. Nodes that are not allowed and that nothing in the module needs, such as the saver of a
+    Paths of assets are filled in, names of shared resources made those of the scope, functions kept apart from others
+    of the same names, devices that not every machine has left to the user. Nodes that are not allowed and that nothing in the module needs, such as the saver of a
     SavedModel, are left out.
 
     Args:
@@ -44,6 +47,7 @@ def prepare(variant: GraphVariant, collections: Collection[str], scope: str, pol
     meta_graph = MetaGraphDef()
     meta_graph.CopyFrom(variant.meta_graph)
     leave_out_forbidden(meta_graph.graph_def, variant, policy, asset_tensors(variant))
+    keep_apart(meta_graph.graph_def, tf.compat.v1.get_default_graph())
     for key in set(meta_graph.collection_def) - set(collections):
         del meta_graph.collection_def[key]
     paths = _asset_paths(variant)
