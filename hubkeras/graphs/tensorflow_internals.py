@@ -53,7 +53,7 @@ PRIVATE_ATTRIBUTES = {
     "its handle": ("_handle_data",),
     "the handle of a table": ("_parent_trackable",),
     "a table": ("_create_resource", "_initialize"),
-        "an operation": ("_gradient_function", "_set_attr", "_set_device"),
+    "an operation": ("_gradient_function", "_set_attr", "_set_device"),
     "a graph": ("_functions", "_get_control_flow_context"),
 }
 """Attributes of objects that are set when these are made."""

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from savedmodel.builder import const, dtype, func, function, meta_graph, node, placeholder, write_module
 
 import hubkeras.compat.v1 as hub
 from compat.graphs import session, v1
-from savedmodel.builder import const, dtype, func, function, meta_graph, node, placeholder, write_module
 
 
 def scaling_module(path, factor):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.compat.v1.column_checks import check_combiner, check_image_embedding, check_text_embedding, embed_sparse
+from hubkeras.compat.v1.embedding_column import EmbeddingColumn
 from hubkeras.compat.v1.module import Module, as_module_spec
 from hubkeras.errors import UnsupportedError
 from hubkeras.graphs.tensorflow_internals import dense_column_classes, makes_trainable
@@ -21,10 +22,9 @@ _V1Column, _V2Column = dense_column_classes()
 _RESOURCE = "module"
 
 
-class _ModuleColumn(_V1Column, _V2Column):
+class _ModuleColumn(EmbeddingColumn, _V1Column, _V2Column):
     """What the columns have in common. Those with private names are TensorFlow's protocol for columns of TF1."""
 
-    key: Any
     module_spec_path: Any
     module_spec: ModuleSpec
     trainable = False
@@ -40,23 +40,9 @@ class _ModuleColumn(_V1Column, _V2Column):
         raise NotImplementedError
 
     @property
-    def _is_v2_column(self) -> bool:
-        return True
-
-    @property
     def dtype(self) -> tf.DType:
         """The dtype of the embeddings."""
         return tf.float32
-
-    @property
-    def parents(self) -> list[Any]:
-        """What the column is made from."""
-        return [self.key]
-
-    @property
-    def name(self) -> str:
-        """Name of the column, and of its scope."""
-        return f"{self.key if isinstance(self.key, str) else self.key.name}_hub_module_embedding"
 
     @property
     def variable_shape(self) -> tf.TensorShape:
@@ -68,20 +54,11 @@ class _ModuleColumn(_V1Column, _V2Column):
         return self.variable_shape
 
     @property
-    def parse_example_spec(self) -> dict[Any, Any]:
-        """How `tf.io.parse_example` reads the feature."""
-        raise NotImplementedError
-
-    @property
     def _parse_example_spec(self) -> dict[Any, Any]:
         return self.parse_example_spec
 
     def _transform_feature(self, inputs: Any) -> Any:
         return inputs.get(self.key)
-
-    def transform_feature(self, transformation_cache: Any, state_manager: Any) -> Any:
-        """Returns the feature that is embedded."""
-        return transformation_cache.get(self.key, state_manager)
 
     def create_state(self, state_manager: Any) -> None:
         """Adds the module to the graph."""
@@ -113,12 +90,6 @@ class _ModuleColumn(_V1Column, _V2Column):
             )
         config = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {**config, "module_spec_path": os.fspath(self.module_spec_path)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None, columns_by_name: Any = None) -> Any:
-        """Makes a column from what `get_config` returned."""
-        del custom_objects, columns_by_name
-        return cls(**config)
 
 
 @dataclass(frozen=True)

@@ -45,21 +45,21 @@ def leave_out_forbidden(graph_def: Any, variant: GraphVariant, policy: OpPolicy,
         return
     unneeded = forbidden - _needed(variant, with_initializers=False)
     initializing = unneeded & _needed(variant, with_initializers=True)
-    replaced = {name for name in initializing if _stand_in(variant.nodes[name]) is not None}
+    replaced = {name for name in initializing if _placeholder_for(variant.nodes[name]) is not None}
     removed = unneeded - replaced
     pending, users = list(removed), consumers_of(graph_def.node)
     while pending:
         more = users.get(pending.pop(), {}).keys() - removed
         removed |= more
         pending += more
-    kept = [_stand_in(n) if n.name in replaced else n for n in graph_def.node if n.name not in removed]
+    kept = [_placeholder_for(n) if n.name in replaced else n for n in graph_def.node if n.name not in removed]
     functions = library.only(library.reachable(kept)).to_proto()
     del graph_def.node[:]
     graph_def.node.extend(kept)
     graph_def.library.CopyFrom(functions)
 
 
-def _stand_in(node: Any) -> Any | None:
+def _placeholder_for(node: Any) -> Any | None:
     """Returns a placeholder in place of a node with one output, None for another node."""
     outputs = getattr(op_def(node.op), "output_arg", ())
     if len(outputs) != 1:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.compat.v1.column_checks import check_combiner, embed_sparse
+from hubkeras.compat.v1.embedding_column import EmbeddingColumn
 from hubkeras.errors import ColumnError
 from hubkeras.graphs.tensorflow_internals import dense_column_classes, makes_trainable
 from hubkeras.layers.keras_layer import KerasLayer
@@ -23,13 +24,12 @@ if TYPE_CHECKING:
 _, _Column = dense_column_classes()
 
 
-class _LayerColumn(_Column):
+class _LayerColumn(EmbeddingColumn, _Column):
     """What the columns have in common: they are columns of `tf.feature_column`, and functions of features besides.
 
     As a function a column has what `hubkeras.KerasLayer` looks for: variables, trainable ones, and losses.
     """
 
-    key: Any
     module_path: Any
     output_key: str | None
     trainable: bool
@@ -88,25 +88,6 @@ class _LayerColumn(_Column):
         return list(self._module.regularization_losses) if self.trainable else []
 
     @property
-    def _is_v2_column(self) -> bool:
-        return True
-
-    @property
-    def parents(self) -> list[Any]:
-        """What the column is made from."""
-        return [self.key]
-
-    @property
-    def name(self) -> str:
-        """Name of the column."""
-        return f"{self.key if isinstance(self.key, str) else self.key.name}_hub_module_embedding"
-
-    @property
-    def parse_example_spec(self) -> dict[Any, Any]:
-        """How `tf.io.parse_example` reads the feature."""
-        raise NotImplementedError
-
-    @property
     def _resource_name(self) -> str:
         return f"hub_column_{self.name}"
 
@@ -115,10 +96,6 @@ class _LayerColumn(_Column):
         trainable = self.trainable and makes_trainable(state_manager)
         layer = KerasLayer(self.module_path, output_key=self.output_key, trainable=trainable)
         state_manager.add_resource(self, self._resource_name, layer)
-
-    def transform_feature(self, transformation_cache: Any, state_manager: Any) -> Any:
-        """Returns the feature that is embedded."""
-        return transformation_cache.get(self.key, state_manager)
 
     def get_dense_tensor(self, transformation_cache: Any, state_manager: Any) -> tf.Tensor:
         """Returns the embeddings."""
@@ -139,12 +116,6 @@ class _LayerColumn(_Column):
         """Returns the arguments of the column."""
         config = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {**config, "module_path": os.fspath(self.module_path)}
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Any = None, columns_by_name: Any = None) -> Any:
-        """Makes a column from what `get_config` returned."""
-        del custom_objects, columns_by_name
-        return cls(**config)
 
 
 @dataclass(frozen=True)

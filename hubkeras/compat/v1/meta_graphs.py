@@ -32,8 +32,8 @@ def prepare(variant: GraphVariant, collections: Collection[str], scope: str, pol
     """Copies a graph variant for an import into the graph that is being built.
 
     Paths of assets are filled in, names of shared resources made those of the scope, functions kept apart from others
-    of the same names, devices that not every machine has left to the user. Nodes that are not allowed and that nothing in the module needs, such as the saver of a
-    SavedModel, are left out.
+    of the same names, devices that not every machine has left to the user. Nodes that are not allowed and that nothing
+    in the module needs, such as the saver of a SavedModel, are left out.
 
     Args:
         variant: The graph variant.
