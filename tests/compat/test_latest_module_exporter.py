@@ -5,6 +5,7 @@ import types
 import pytest
 import tensorflow as tf
 
+import hubkeras
 import hubkeras.compat.v1 as hub
 from compat.graphs import linear, v1
 from hubkeras.compat.v1 import latest_module_exporter
@@ -71,6 +72,15 @@ def test_the_latest_are_kept_and_nothing_else_is_touched(tmp_path, clock):
     exporter = hub.LatestModuleExporter("name", serving_input_fn, exports_to_keep=2)
     exporter.export(Estimator(tmp_path), str(exports))
     assert {p.name for p in exports.iterdir()} == {"1600000001", "1700000000", "temp-1600000002", "notes", "16000"}
+
+
+def test_exports_go_to_any_filesystem(tmp_path, clock):
+    exporter = hub.LatestModuleExporter("name", serving_input_fn, exports_to_keep=1)
+    first, second = (exporter.export(Estimator(tmp_path), "ram://exports") for _ in range(2))
+    assert (first, second) == (b"ram://exports/1700000000", b"ram://exports/1700000001")
+    assert [name.rstrip("/") for name in tf.io.gfile.listdir("ram://exports")] == ["1700000001"]
+    module = hubkeras.load("ram://exports/1700000001/embedding")
+    assert module(tf.ones([1, 2])).numpy().tolist() == [[14.0] * 3]
 
 
 def test_a_name_that_is_taken_is_waited_for(tmp_path, clock):

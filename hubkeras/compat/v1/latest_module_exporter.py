@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,11 +12,13 @@ import tensorflow as tf
 
 from hubkeras.errors import ExportError, PublishingError
 from hubkeras.graphs.tensorflow_internals import session_config_of
+from hubkeras.handles.filesystem_path import as_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from hubkeras.compat.v1.module import Module
+    from hubkeras.handles.filesystem_path import AnyPath
 
 _REGISTERED = ("hubkeras_modules_to_export",)
 """The collection of pairs of a name and a module; a key that is no string stays out of exported graphs."""
@@ -100,8 +101,9 @@ class LatestModuleExporter:
     ) -> bytes | None:
         """Exports the modules that the estimator's model registers.
 
-        They are written to `<export_path>/temp-<seconds since 1970>/<export_name>`, which then loses its "temp-". Of
-        the directories whose names are ten digits, only the latest ones are kept.
+        They are written to `<export_path>/temp-<seconds since 1970>/<export_name>`, which then loses its "temp-" (on
+        other filesystems than this machine's, such as `gs://`, to the directory itself). Of the directories whose
+        names are ten digits, only the latest ones are kept.
 
         Args:
             estimator: The estimator, see the class.
@@ -119,8 +121,10 @@ class LatestModuleExporter:
         """
         del eval_result, is_the_final_export
         checkpoint = checkpoint_path or estimator.latest_checkpoint()
-        directory = _unused_directory(Path(os.fsdecode(export_path)))
-        temporary = directory.with_name(f"temp-{directory.name}")
+        text = os.fsdecode(export_path)
+        directory = _unused_directory(as_path(text) if "://" in text else Path(text))
+        # Not every other filesystem can rename a folder with what is in it; there a module's graphs are written last.
+        written = directory.with_name(f"temp-{directory.name}") if isinstance(directory, Path) else directory
         graph, session = _serving_session(estimator, self._serving_input_fn, checkpoint)
         with graph.as_default(), session:
             registered = graph.get_collection(_REGISTERED)
@@ -131,16 +135,18 @@ class LatestModuleExporter:
                 return None
             try:
                 for export_name, module in registered:
-                    module.export(temporary / export_name, session)
-                temporary.replace(directory)
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
+                    module.export(written / export_name, session)
+                if isinstance(written, Path):
+                    written.replace(directory)
+            except BaseException:
+                _remove(written)
+                raise
         if self._exports_to_keep is not None:
             _remove_all_but(directory.parent, self._exports_to_keep)
         return os.fsencode(directory)
 
 
-def _unused_directory(base: Path) -> Path:
+def _unused_directory(base: AnyPath) -> AnyPath:
     """Returns a directory in `base` that is named after the present second and does not exist."""
     for attempt in range(_ATTEMPTS):
         directory = base / str(int(time.time()))
@@ -186,11 +192,16 @@ def _session_config(estimator: Any, config: Any) -> Any:
     return own if own is not None else getattr(config, "session_config", None)
 
 
-def _remove_all_but(base: Path, count: int) -> None:
+def _remove_all_but(base: AnyPath, count: int) -> None:
     """Removes the oldest exports of a directory."""
     exports = [path for path in base.iterdir() if len(path.name) == 10 and path.name.isdecimal()]
     for path in sorted(exports, key=lambda p: int(p.name))[:-count]:
-        try:
-            shutil.rmtree(path)
-        except OSError as error:
-            _log.warning("Cannot remove the export %s: %s", path, error)
+        _remove(path)
+
+
+def _remove(directory: AnyPath) -> None:
+    try:
+        if tf.io.gfile.exists(directory):
+            tf.io.gfile.rmtree(directory)
+    except tf.errors.OpError as error:
+        _log.warning("Cannot remove the export %s: %s", directory, error.message)
