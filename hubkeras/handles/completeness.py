@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
+from hubkeras.errors import CacheError
 from hubkeras.handles.archive import GRAPH_FILES
 from hubkeras.handles.archive_members import MARKER, FileDigest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 # tensorflow_hub leaves no list of files. A folder that an interrupted copy lost can only be told by ops that read it.
@@ -76,19 +78,43 @@ def tree_sha256(files: Mapping[str, FileDigest]) -> str:
     sha256sum` in the module's directory gives the same.
     """
     # By bytes, as `LC_ALL=C sort` does: Python's own order of texts is that of code points.
-    names = sorted(files, key=str.encode)
-    return hashlib.sha256("".join(f"{files[name].sha256}  {name}\n" for name in names).encode()).hexdigest()
+    names = sorted(files, key=os.fsencode)
+    return hashlib.sha256(b"".join(map(_line, names, (files[name].sha256 for name in names)))).hexdigest()
+
+
+def _line(name: str, sha256: str) -> bytes:
+    # As `sha256sum` writes it: a line break in a name must not make one file pass for two.
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    return os.fsencode(f"{'' if escaped == name else chr(92)}{sha256}  {escaped}\n")
 
 
 def digest_files(directory: Path) -> dict[str, FileDigest]:
-    """Reads all files of a directory; returns size and sha256 of each by its path."""
+    """Reads all files of a directory; returns size and sha256 of each by its path.
+
+    Folders that are links are gone into, since TensorFlow does so too.
+    """
     found: dict[str, FileDigest] = {}
-    for path in sorted(directory.rglob("*")):
-        if path.is_file() and path != directory / MARKER:
+    for path in _files_below(directory, ()):
+        if path != directory / MARKER:
             with path.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             found[path.relative_to(directory).as_posix()] = FileDigest(path.stat().st_size, digest)
     return found
+
+
+def _files_below(directory: Path, above: tuple[tuple[int, int], ...]) -> Iterator[Path]:
+    """Yields the files of a folder; `above` are the folders that it lies in, since a link may lead back to one."""
+    place = directory.stat()
+    inside = (*above, (place.st_dev, place.st_ino))
+    if inside[-1] in above:
+        raise CacheError(
+            f"Cannot read the files of {directory}", expected="a folder", received="a link to a folder that it lies in"
+        )
+    for path in sorted(directory.iterdir()):
+        if path.is_file():
+            yield path
+        elif path.is_dir():
+            yield from _files_below(path, inside)
 
 
 def what_is_missing(directory: Path) -> str:

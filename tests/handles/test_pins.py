@@ -9,6 +9,7 @@ import pytest
 
 from handles.samples import FILES, contents, make_module, make_tar, make_zip
 from hubkeras.errors import CacheError, HandleError, MissingFileError
+from hubkeras.handles.archive_members import FileDigest
 from hubkeras.handles.cache import cached_modules, pin, pinned_sha256, remove_cached, unpin
 from hubkeras.handles.cache_entries import CacheEntry
 from hubkeras.handles.completeness import Marker, digest_files, tree_sha256
@@ -211,6 +212,25 @@ def test_pin_is_not_satisfied_by_the_marker_of_a_poisoned_entry(module):
         pin(module, pinned)
         with pytest.raises(CacheError, match=REFUSED):
             resolve(module)
+
+
+def test_pin_sees_what_links_lead_to(module, tmp_path):
+    """TensorFlow follows a link to a folder, so what lies behind it is part of the module."""
+    directory = Path(resolve(module))
+    pin(module)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "words.txt").write_bytes(b"x\n")
+    (directory / "more").symlink_to(tmp_path / "other")
+    with pytest.raises(CacheError, match=REFUSED):
+        resolve(module)
+    (tmp_path / "other" / "back").symlink_to(directory)
+    with pytest.raises(CacheError, match="a link to a folder that it lies in"):
+        resolve(module)
+
+
+def test_a_line_break_in_a_name_makes_no_second_file():
+    one, other = FileDigest(1, "1" * 64), FileDigest(1, "2" * 64)
+    assert tree_sha256({"a": one, "b": other}) != tree_sha256({f"a\n{other.sha256}  b": one})
 
 
 def test_pin_is_not_taken_from_a_marker(module):
