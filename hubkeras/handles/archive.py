@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ _REFUSED = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstand
 _ZIP = (b"PK\3\4", b"PK\5\6")
 _MAC_LITTER = {"__MACOSX", ".DS_Store"}
 _TAR_MAGIC = slice(257, 262)
+_HTML = re.compile(rb"\s*<(!doctype|html|\?xml)", re.IGNORECASE)
 
 
 def extract(chunks: Iterator[bytes], directory: Path) -> dict[str, FileDigest]:
@@ -113,7 +115,8 @@ def _check_is_tar(head: bytes) -> None:
     raise ArchiveError(
         f"The archive is packed with {packing}" if packing else "This is no archive",
         expected="a tar archive (plain or packed with gzip) or a zip archive",
-        received=f"bytes that begin with {head[:80]!r}" if head else "nothing",
+        # Never the bytes themselves: the handle may come from a Keras file, and lead to whatever its author likes.
+        received=("a page in HTML" if _HTML.match(head) else "bytes of another kind") if head else "nothing",
         fix="Pack the module's directory anew: tar -czf module.tar.gz -C directory ." if packing else "",
     )
 

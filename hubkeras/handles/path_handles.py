@@ -108,6 +108,8 @@ class LocalArchive:
 
     def fetch(self, directory: Path, meter: Meter) -> FetchedModule:
         """Unpacks it."""
+        if not self.path.is_file():  # opening a pipe would wait for its other end
+            raise ArchiveError(f"{self.path} cannot be used", expected="a directory or a file", received="neither")
         try:
             file = self.path.open("rb")
         except OSError as error:

@@ -198,12 +198,14 @@ def _parse_text(path: AnyPath) -> Any:
     try:
         return text_format.Parse(_read_bytes(path).decode(), SavedModel())
     except (text_format.ParseError, UnicodeDecodeError, RecursionError) as error:
+        line = error.GetLine() if isinstance(error, text_format.ParseError) else None
         raise CorruptFileError(
             f"Cannot parse {path}",
             expected="a SavedModel message as text",
-            received=str(error),
+            # Not what stands there, and no cause that says it: the file may be a link to one that nobody may read.
+            received="something else" + (f" in line {line}" if line else ""),
             fix="Fetch the module again",
-        ) from error
+        ) from None
 
 
 def _listing(directory: AnyPath) -> str:

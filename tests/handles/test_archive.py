@@ -356,7 +356,7 @@ def test_zeros_and_a_second_stream_behind_a_packed_one(tmp_path):
 
 @pytest.mark.parametrize("body", [b"", b"hello" * 200, b"<html>", bytes(2048), b"\x1f\x8b", b"PK\3\4junk"])
 def test_what_is_no_archive_is_said_to_be_none(tmp_path, body):
-    """Its first bytes are in the message, or that it ended or was empty."""
+    """Or that it ended or was empty."""
     with pytest.raises(ArchiveError, match=r"no archive|ends too early|is empty"):
         unpack(body, tmp_path / "m")
 

@@ -1,5 +1,6 @@
 import os
 import time
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +183,14 @@ class TestRefused:
     def test_garbage_text_format(self, tmp_path, content):
         (tmp_path / "saved_model.pbtxt").write_bytes(content.encode("utf-8", "surrogatepass"))
         self.refused(tmp_path, CorruptFileError, "saved_model.pbtxt")
+
+    def test_text_of_another_file_is_not_told(self, tmp_path):
+        """It may be a link to a file that is nobody's business."""
+        (tmp_path / "secret.txt").write_text("the_secret\n")
+        (tmp_path / "saved_model.pbtxt").symlink_to("secret.txt")
+        with pytest.raises(CorruptFileError) as caught:
+            read_module(tmp_path)
+        assert "the_secret" not in "".join(traceback.format_exception(caught.value))
 
     def test_a_folder_named_saved_model(self, module):
         (module / "saved_model.pb").unlink()
