@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import keras
 import tensorflow as tf
 
 from hubkeras.errors import HubKerasError, LayerError
@@ -141,7 +142,7 @@ def read_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], LayerSpec | 
     Raises:
         LayerError: It is damaged.
     """
-    arguments = dict(config)
+    arguments = read_damaged("keys", lambda: dict(config))
     described = arguments.pop("spec", None)
     batch_shape = arguments.pop("batch_input_shape", None)
     if batch_shape is not None:
@@ -206,6 +207,8 @@ def _policy(dtype: Any) -> Any:
     """Reads a dtype policy; Keras 2 writes other class and module names."""
     if isinstance(dtype, dict) and dtype.get("class_name") in {"Policy", "PolicyV1"}:
         return dtype["config"]["name"]
+    policy = keras.dtype_policies.get(dtype)
+    _check(isinstance(policy, keras.DTypePolicy), "dtype", dtype)
     return dtype
 
 

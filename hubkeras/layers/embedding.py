@@ -52,6 +52,9 @@ def unpack(directory: str) -> ModuleDescription:
     # Keras removes its folder when the file is read; assets are needed as long as the module lives.
     own = tempfile.mkdtemp(prefix="hubkeras-")
     try:
+        if any(path.is_symlink() for path in Path(directory).rglob("*")):
+            # Keras reads folders, too. The copy has files where there were links, so that these are checked here.
+            read_module(directory, with_values=False)
         shutil.copytree(directory, own, dirs_exist_ok=True)
         # Their values are among the weights of the file; TF1 modules are embedded without a checkpoint.
         description = read_module(own, with_values=False)

@@ -64,7 +64,7 @@ def load_values(variables: Mapping[str, tf.Variable], store: Any, layer: str) ->
 
 def _assign(variable: tf.Variable, store: Any, key: str, name: str, layer: str) -> None:
     try:
-        value = _read(variable, store, key)
+        value = tf.constant(_read(variable, store, key), variable.dtype)
     except KeyError as error:
         raise LayerError(
             f"Cannot load the weights of layer {layer!r}",
@@ -72,13 +72,20 @@ def _assign(variable: tf.Variable, store: Any, key: str, name: str, layer: str) 
             received=f"keys {sorted(store.keys())[:5]}",
             fix="The weights belong to another module",
         ) from error
+    except (ValueError, TypeError, OverflowError) as error:
+        raise LayerError(
+            f"Cannot load variable {name!r} of layer {layer!r}",
+            expected=f"values of dtype {variable.dtype.name}",
+            received=f"{type(error).__name__}: {error}",
+            fix="The weights are damaged: save the model again",
+        ) from error
     if not variable.shape.is_compatible_with(value.shape):
         raise LayerError(
             f"Cannot load variable {name!r} of layer {layer!r}",
             expected=f"shape {variable.shape}",
             received=f"shape {value.shape}",
         )
-    variable.assign(tf.constant(value, variable.dtype))
+    variable.assign(value)
 
 
 def _read(variable: tf.Variable, store: Any, key: str) -> Any:
@@ -86,6 +93,8 @@ def _read(variable: tf.Variable, store: Any, key: str) -> Any:
         return np.asarray(store[key])
     lengths = np.asarray(store[f"{key}#lengths"])
     data = np.asarray(store[f"{key}#bytes"]).tobytes()
+    if lengths.dtype.kind not in "iu" or (lengths < 0).any() or lengths.sum() != len(data):
+        raise ValueError("lengths that are not those of the texts")
     ends = np.cumsum(lengths)
     texts = np.empty(len(lengths), object)
     texts[:] = [data[end - length : end] for end, length in zip(ends, lengths, strict=True)]

@@ -11,10 +11,13 @@ import pytest
 import tensorflow as tf
 from building import variable
 from building import write as build_module
+from savedmodel.builder import asset_file_def, const, meta_graph, node, tensor_info, write_module
 
 import hubkeras
-from hubkeras.errors import LayerError
+from hubkeras.errors import FormatError, LayerError
 from hubkeras.layers.config import MAX_DECLARED_BYTES
+from hubkeras.layers.embedding import unpack
+from hubkeras.layers.weight_files import load_values
 from layers.saving import MODULES
 
 MADE = []
@@ -143,6 +146,7 @@ DAMAGES = [
     ("input_shape", ["a"]),
     ("output_shape", "x"),
     ("trainable", "yes"),
+    ("dtype", {"class_name": "__lambda__", "config": {"value": ["4wEA"]}}),
     ("unknown", 5),
     ("spec", 5),
     ("spec", []),
@@ -179,6 +183,45 @@ def test_damaged_configs(key, value):
         place[last] = value
     with pytest.raises(LayerError, match=r"config|output_shape"):
         hubkeras.KerasLayer.from_config(config)
+
+
+@pytest.mark.parametrize("config", [None, 3, "x"])
+def test_what_is_no_config(config):
+    with pytest.raises(LayerError, match="keys of a KerasLayer's config"):
+        hubkeras.KerasLayer.from_config(config)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "store"),
+    [
+        ("float32", {"v": np.array([b"a", b"b"])}),
+        ("string", {"v#bytes": np.zeros(3, np.uint8), "v#lengths": np.array([-1, 4])}),
+        ("string", {"v#bytes": np.zeros(3, np.uint8), "v#lengths": np.array([1, 1, 1])}),
+        ("string", {"v#bytes": np.zeros(3, np.uint8), "v#lengths": np.array([1.0, 2.0])}),
+        ("string", {"v#bytes": np.zeros(3, np.uint8), "v#lengths": np.array(3)}),
+    ],
+)
+def test_damaged_weights(dtype, store):
+    value = tf.Variable(tf.zeros([2]) if dtype == "float32" else ["", ""])
+    with pytest.raises(LayerError, match="Cannot load variable 'v'"):
+        load_values({"v": value}, store, "layer")
+
+
+def test_a_folder_with_a_link_in_the_place_of_an_asset(tmp_path):
+    """Keras reads a folder, too; what it links to is another's file."""
+    (tmp_path / "secret.txt").write_text("secret")
+    nodes = [const("path", ""), node("read", "ReadFile", "path")]
+    graph = meta_graph(*nodes, signatures={"default": ({}, {"default": tensor_info("read:0", "string")})})
+    graph.asset_file_def.append(asset_file_def("path:0", "a.txt"))
+    module = write_module(tmp_path / "module", graph)
+    (module / "assets").mkdir()
+    (module / "assets" / "a.txt").write_text("mine")
+    description = unpack(str(module))
+    assert hubkeras.load(description.path)().numpy() == b"mine"
+    (module / "assets" / "a.txt").unlink()
+    (module / "assets" / "a.txt").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(FormatError, match=r"points out of the folder"):
+        unpack(str(module))
 
 
 def test_the_config_as_it_was():
