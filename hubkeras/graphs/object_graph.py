@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from hubkeras.graphs.op_policy import OpPolicy
 
 _SAVER_OPS = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints"})
+_TUPLE = "trackable_tuple_wrapper"
+_LISTS = frozenset({"trackable_list_wrapper", _TUPLE})
+_SHARED_CLASSES = _LISTS | {"trackable_dict_wrapper", "signature_map", "optimizer", "tf_deprecated_optimizer"}
+"""Objects of users that TensorFlow makes of a class which others are of, too."""
+_SHARED_KINDS = frozenset({"asset", "variable", "constant", "captured_tensor", "bare_concrete_function"})
+_MOST_ELEMENTS = 1 << 22
+"""Of all lists together, with the places in between that hold nothing."""
 _IMPLEMENTS = "api_implements"
 """On a function, lets Grappler run it in place of any other one with the same value (the LSTM of Keras 2 does this)."""
 
@@ -120,6 +127,7 @@ class _ObjectGraph:
         self.assets = meta_graph.asset_file_def
         self.nodes, self.library = meta_graph.graph_def.node, meta_graph.graph_def.library
         self.functions = {function.signature.name: function for function in self.library.function}
+        self.elements = 0
 
     def called_functions(self) -> dict[str, frozenset[str]]:
         """Checks the objects, and returns the functions with their arguments that hold the path of an asset."""
@@ -130,6 +138,7 @@ class _ObjectGraph:
         for number, node in enumerate(self.objects.nodes):
             for reference in _references(node):
                 self._check_number(reference, f"object {number}")
+            self._check_children(number, node)
         called: dict[str, frozenset[str]] = {}
         for name in self._names():
             if name not in self.functions:
@@ -150,6 +159,27 @@ class _ObjectGraph:
         """Refuses the number of no object: Python would count a negative one from the end."""
         if not 0 <= number < len(self.objects.nodes):
             self.refuse(f"{place} with a reference to object {number} of {len(self.objects.nodes)}")
+
+    def _check_children(self, number: int, node: Any) -> None:
+        """Refuses children that do harm, or are lost, where TensorFlow makes attributes or elements of them."""
+        names = [child.local_name for child in node.children]
+        # The last one would win, and a variable under the first be deleted, which functions still read.
+        if len(set(names)) < len(names):
+            self.refuse(f"object {number} with two children of one name")
+        kind, identifier = node.WhichOneof("kind"), node.user_object.identifier
+        # It makes the object's class callable: with another kind than those that have a class of their own, all
+        # variables of the process, say. That would change what other code does with them.
+        if "__call__" in names and (kind in _SHARED_KINDS or identifier in _SHARED_CLASSES):
+            self.refuse(f"object {number}, a {identifier or kind} that is to be called")
+        if identifier in _LISTS:
+            # It extends a list to the largest number that a child has for a name.
+            # A tuple may have names of its elements besides.
+            is_tuple, numbers = identifier == _TUPLE, [int(name) for name in names if _is_index(name)]
+            if not all(_is_index(name) or (is_tuple and name.isidentifier()) for name in names):
+                self.refuse(f"object {number}, a list with the children {names[:5]}")
+            self.elements += max(numbers, default=-1) + 1
+            if self.elements > _MOST_ELEMENTS:
+                self.refuse(f"lists of more than {_MOST_ELEMENTS} elements, object {number} among them")
 
     def _check_assets(self) -> None:
         """Holds each object that is an asset to a file that the reader has checked.
@@ -202,6 +232,10 @@ class _ObjectGraph:
         # Not [-len(captured):], which would be all of them where nothing is captured.
         names = arguments[len(arguments) - len(captured) :]
         return frozenset(argument for argument, kind in zip(names, kinds, strict=True) if kind == "asset")
+
+
+def _is_index(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and len(name) < 10 and str(int(name)) == name
 
 
 def _references(node: Any) -> Iterable[int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.errors import InputError, UnsupportedError
+from hubkeras.errors import FormatError, InputError, UnsupportedError
 from hubkeras.functions.tracebacks import SHORTENED, hide_inner_frames
 from hubkeras.graphs.tensorflow_internals import SavedAsObject, children_of, serve_by_default
 from hubkeras.modules.defaults import choose_output, choose_signature, default_signature
@@ -131,12 +131,24 @@ class LoadedObject(SavedAsObject):
     @property
     def variables(self) -> tuple[tf.Variable, ...]:
         """What the object calls its variables, in its order."""
-        return tuple(getattr(self.loaded, "variables", ()))
+        return self._listed("variables")
 
     @property
     def trainable_variables(self) -> tuple[tf.Variable, ...]:
         """What the object calls its trainable variables."""
-        return tuple(getattr(self.loaded, "trainable_variables", ()))
+        return self._listed("trainable_variables")
+
+    def _listed(self, name: str) -> tuple[tf.Variable, ...]:
+        """Returns the variables that the object has under a name, which its file may give to anything."""
+        found = getattr(self.loaded, name, ())
+        if isinstance(found, (list, tuple)) and all(isinstance(variable, tf.Variable) for variable in found):
+            return tuple(found)
+        raise FormatError(
+            f"Cannot read the {name} of TF2 SavedModel {self._description.path}",
+            expected="a list of variables",
+            received=f"{type(found).__name__} {found!r:.100}",
+            fix="The module is damaged, or means something else by the name",
+        )
 
     @property
     def variable_map(self) -> dict[str, tf.Variable]:

@@ -208,3 +208,42 @@ def test_a_constant_that_stands_for_a_terabyte(graph):
     graph.object_graph_def.nodes.add().constant.operation = "large"
     with pytest.raises(FormatError, match="constants of more than"):
         check(graph)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "words"),
+    [
+        ("_generic_user_object", ["f", "f"], "two children of one name"),
+        ("signature_map", ["__call__"], "a signature_map that is to be called"),
+        ("trackable_list_wrapper", ["0", "__call__"], "that is to be called"),
+        ("trackable_list_wrapper", ["0", "3000000000"], "a list with the children"),
+        ("trackable_list_wrapper", ["0", "01"], "a list with the children"),
+        ("trackable_list_wrapper", ["0", "9999999"], "elements"),
+        ("trackable_tuple_wrapper", ["0", "9999999"], "elements"),
+        ("trackable_tuple_wrapper", ["\uff11"], "a list with the children"),
+    ],
+)
+def test_children_that_do_harm(graph, kind, names, words):
+    """A variable of the name of another one is lost, lists are as long as a name says, and a class called is all's."""
+    thing = graph.object_graph_def.nodes.add()
+    thing.user_object.identifier = kind
+    for name in names:
+        thing.children.add(node_id=3, local_name=name)
+    with pytest.raises(FormatError, match=words):
+        called_functions(graph, WHERE)
+
+
+def test_a_variable_is_not_to_be_called(graph):
+    graph.object_graph_def.nodes.add().variable.SetInParent()
+    graph.object_graph_def.nodes[-1].children.add(node_id=3, local_name="__call__")
+    with pytest.raises(FormatError, match="a variable that is to be called"):
+        called_functions(graph, WHERE)
+
+
+def test_children_that_do_no_harm(graph):
+    for kind, names in (("_generic_user_object", ["__call__"]), ("trackable_tuple_wrapper", ["0", "7", "mean"])):
+        thing = graph.object_graph_def.nodes.add()
+        thing.user_object.identifier = kind
+        for name in names:
+            thing.children.add(node_id=3, local_name=name)
+    assert called_functions(graph, WHERE) == {"read": {"path"}}
