@@ -13,6 +13,7 @@ import tensorflow as tf
 from hubkeras.errors import FormatError, HubKerasError
 from hubkeras.graphs.gate import check_graph
 from hubkeras.graphs.lost_gradients import is_lost, refuse_lost_gradients
+from hubkeras.graphs.structure import MOST_ELEMENTS
 from hubkeras.graphs.subgraph import used_tensors
 from hubkeras.graphs.tensorflow_internals import comes_from_gradient
 from hubkeras.savedmodel.protos import MetaGraphDef
@@ -30,6 +31,9 @@ _CANNOT_DIFFERENTIATE = (
 )
 """What TensorFlow raises about a graph that it cannot differentiate; not what a legal one may bring about as well:
 errors of ops that run, and the LookupError of an op that has no gradient."""
+_FILLED = frozenset({"Fill", "ZerosLike", "OnesLike"})
+"""Ops for which Grappler puts a constant of their shape, and ends the process where a product of dimensions overflows.
+The shape may itself be computed, so it is known only once the graph is there."""
 _CANNOT_IMPORT = (*_CANNOT_DIFFERENTIATE, LookupError, RuntimeError, tf.errors.OpError)
 """What TensorFlow raises about a graph that it cannot take, from wherever in it that comes to light."""
 
@@ -122,7 +126,7 @@ def import_whole_graph(
     for name, values in meta_graph.collection_def.items():
         collections.collection_def[name].CopyFrom(values)
     with _import_errors(purpose):
-        ops = _run_import(graph_def, outside, lost, scope, meta_graph.meta_info_def.stripped_op_list)
+        ops = _run_import(graph_def, outside, lost, scope, purpose, meta_graph.meta_info_def.stripped_op_list)
         # The slash says that the scope is the one which was just made, and not a new one of this name.
         _restore_collections(collections, f"{scope}/")
     refuse_lost_gradients(ops)
@@ -135,11 +139,26 @@ def _restore_collections(collections: Any, scope: str | None) -> None:
 
 
 def _run_import(
-    graph_def: Any, given: Mapping[str, tf.Tensor], wanted: Collection[str], scope: str | None, producer_ops: Any = None
+    graph_def: Any,
+    given: Mapping[str, tf.Tensor],
+    wanted: Collection[str],
+    scope: str | None,
+    purpose: str,
+    producer_ops: Any = None,
 ) -> Any:
-    return tf.graph_util.import_graph_def(
-        graph_def, input_map=given, return_elements=[*wanted], name=scope, producer_op_list=producer_ops
+    filled = [f"{node.name}:0" for node in graph_def.node if node.op in _FILLED]
+    results = tf.graph_util.import_graph_def(
+        graph_def, input_map=given, return_elements=[*wanted, *filled], name=scope, producer_op_list=producer_ops
     )
+    for tensor in results[len(wanted) :]:
+        if tensor.shape.is_fully_defined() and tensor.shape.num_elements() > MOST_ELEMENTS:
+            raise FormatError(
+                f"Cannot import {purpose}",
+                expected=f"tensors of at most {MOST_ELEMENTS} elements",
+                received=f"shape {tensor.shape} of {tensor.name!r}",
+                fix="The module is damaged, or was made to do harm",
+            )
+    return results[: len(wanted)]
 
 
 def _import(
@@ -149,10 +168,12 @@ def _import(
     # TensorFlow refuses names in `input_map` that nothing takes.
     given = {name: tensor for name, tensor in outside.items() if name in used}
     graph_def = graph.graph_def
-    check_graph(graph_def, graph.policy, graph.purpose, given=given.keys(), assets=graph.asset_arguments)
+    check_graph(
+        graph_def, graph.policy, graph.purpose, given=given.keys(), fetches=wanted, assets=graph.asset_arguments
+    )
     lost = [n.name for n in graph_def.node if is_lost(n)]
     with _import_errors(graph.purpose):
-        results = _run_import(graph_def, given, [*wanted, *lost], scope)
+        results = _run_import(graph_def, given, [*wanted, *lost], scope, graph.purpose)
     refuse_lost_gradients(results[len(wanted) :])
     return results[: len(wanted)]
 

@@ -41,7 +41,13 @@ class Finding:
 
 
 def check_graph(
-    graph_def: Any, policy: OpPolicy, where: str, *, given: Collection[str] = (), assets: Collection[str] = ()
+    graph_def: Any,
+    policy: OpPolicy,
+    where: str,
+    *,
+    given: Collection[str] = (),
+    fetches: Collection[str] = (),
+    assets: Collection[str] = (),
 ) -> None:
     """Judges a graph that is about to be imported.
 
@@ -50,13 +56,14 @@ def check_graph(
         policy: What the user lets it do.
         where: What it is, for messages.
         given: Full names of the tensors that come from outside of it.
-        assets: Those of them that hold the path of an asset, filled in by the executor.
+        fetches: Full names of the tensors, or names of the ops, that are wanted of it.
+        assets: Those of the given tensors that hold the path of an asset, filled in by the executor.
 
     Raises:
         FormatError: It is malformed.
         UnsafeModuleError: It holds ops that nobody allowed.
     """
-    check_structure(graph_def, given, where)
+    check_structure(graph_def, given, where, fetches)
     if policy.safe_mode:
         library = FunctionLibrary.of(graph_def.library)
         called = dict.fromkeys(library.gradients.values(), ())  # by TensorFlow, when it differentiates

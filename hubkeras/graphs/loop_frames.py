@@ -11,14 +11,39 @@ from typing import TYPE_CHECKING, Any
 from hubkeras.errors import FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     Frame = tuple[str, ...]
 
 ENTERS = frozenset({"Enter", "RefEnter"})
 EXITS = frozenset({"Exit", "RefExit"})
 _TURNS = frozenset({"NextIteration", "RefNextIteration"})
+_MERGES = frozenset({"Merge", "RefMerge"})
 FRAME_OPS = ENTERS | EXITS | _TURNS
+
+
+def check_frames(nodes: Mapping[str, Any], fetches: Iterable[str], where: str) -> None:
+    """Refuses loops that do not hang together.
+
+    Args:
+        nodes: NodeDefs by name, of a graph or of a function's body.
+        fetches: What is wanted of them, as inputs name it.
+        where: What they are, for messages.
+
+    Raises:
+        FormatError: The inputs of a node come from different frames, another turn begins where no loop does, or what
+            is wanted lies inside of a loop.
+    """
+    frames = find_frames(nodes, where)
+    turns = {name for name, node in nodes.items() if node.op in _TURNS}
+    for name, node in nodes.items():
+        # Anything else would get a value of each turn, where TensorFlow waits for one.
+        if node.op not in _MERGES and any(text.partition(":")[0] in turns for text in node.input):
+            raise _refusal(where, f"node {name!r}, a {node.op}, in the place of the Merge that begins a turn")
+    for text in fetches:
+        node = nodes.get(text.partition(":")[0])
+        if node is not None and _frame_of_outputs(node, frames[node.name], {}, where):
+            raise _refusal(where, f"{text!r} as a result, which lies inside of a loop")
 
 
 def find_frames(nodes: Mapping[str, Any], where: str) -> dict[str, Frame]:

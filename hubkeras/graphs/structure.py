@@ -13,7 +13,7 @@ from hubkeras.graphs.attribute_placeholders import has_placeholder
 from hubkeras.graphs.call_bounds import check_calls
 from hubkeras.graphs.call_signatures import misfit
 from hubkeras.graphs.function_library import FunctionLibrary, functions_in
-from hubkeras.graphs.loop_frames import ENTERS, FRAME_OPS, find_frames
+from hubkeras.graphs.loop_frames import ENTERS, FRAME_OPS, check_frames
 from hubkeras.graphs.op_forms import argument_size, find_output, op_form, output_ranges
 from hubkeras.savedmodel.protos import DataType, dtypes
 from hubkeras.savedmodel.refs import Ref
@@ -26,9 +26,10 @@ _MOST_OUTPUTS = 1 << 16
 # Of TensorShape in C++, which checks it with an assertion.
 _MOST_DIMENSIONS = 254
 # Far from 2**63, where products of dimensions overflow, and beyond what any memory holds.
-_MOST_ELEMENTS = 1 << 40
+MOST_ELEMENTS = 1 << 40
 _MOST_CONSTANT_BYTES = 1 << 30
 """Of all constants that are stored as one value for many elements; what is stored in full is as large as the file."""
+_DENSE_TABLES = frozenset({"MutableDenseHashTable", "MutableDenseHashTableV2", "AnonymousMutableDenseHashTable"})
 _LOOPS = ENTERS | {"While", "StatelessWhile"}
 _MOST_PARALLEL_ITERATIONS = 1 << 16
 _DATA_TYPES = frozenset(DataType.values())
@@ -36,20 +37,21 @@ _ELEMENT_BYTES = {dtypes.DT_DOUBLE: 8, dtypes.DT_INT64: 8, dtypes.DT_UINT64: 8, 
 _ELEMENT_BYTES |= {dtypes.DT_COMPLEX128: 16, dtypes.DT_STRING: 24}
 
 
-def check_structure(graph_def: Any, given: Collection[str], where: str) -> None:
+def check_structure(graph_def: Any, given: Collection[str], where: str, fetches: Iterable[str] = ()) -> None:
     """Refuses a graph that TensorFlow might not survive.
 
     Args:
         graph_def: A `GraphDef` with its library, about to be imported.
         given: Full names of the tensors that come from outside of it.
         where: What the graph is, for messages.
+        fetches: Full names of the tensors, or names of the ops, that are wanted of it.
 
     Raises:
         FormatError: The graph is malformed, or calls itself, or grows beyond bounds once its calls are written out.
     """
     library = check_library(graph_def.library, where)
     check_calls(graph_def.node, library, where)
-    _Checker(where, library.functions).check_graph(graph_def.node, given)
+    _Checker(where, library.functions).check_graph(graph_def.node, given, fetches)
 
 
 def check_library(proto: Any, where: str) -> FunctionLibrary:
@@ -110,7 +112,7 @@ class _Checker:
 
     # --- the graph -------------------------------------------------------------------------------------------------
 
-    def check_graph(self, graph_nodes: Iterable[Any], given: Collection[str]) -> None:
+    def check_graph(self, graph_nodes: Iterable[Any], given: Collection[str], fetches: Iterable[str]) -> None:
         """Checks the nodes of a graph and what they take from one another."""
         nodes: dict[str, Any] = {}
         outputs: dict[str, int] = {}
@@ -135,7 +137,7 @@ class _Checker:
                 if not known:
                     self.refuse(f"node {name!r} with the input {text!r}, which nothing gives, or not in this place")
         if any(node.op in FRAME_OPS for node in nodes.values()):
-            find_frames(nodes, self.where)
+            check_frames(nodes, fetches, self.where)
 
     # --- functions -------------------------------------------------------------------------------------------------
 
@@ -167,7 +169,7 @@ class _Checker:
             self.refuse(f"{place} that does not return all that it declares")
         self._check_body_inputs([*results, *(f"^{t}" for t in function.control_ret.values())], arguments, ranges, place)
         if any(node.op in FRAME_OPS for node in nodes.values()):
-            find_frames(nodes, self.where)
+            check_frames(nodes, results, self.where)
 
     def _check_body_inputs(
         self, inputs: Iterable[str], arguments: Collection[str], ranges: Mapping[str, Mapping[str, range]], place: str
@@ -201,6 +203,8 @@ class _Checker:
             self._check_calls(node)
         if node.op in _LOOPS:
             self._check_loop(node)
+        if node.op in _DENSE_TABLES:
+            self._check_dense_table(node)
         if form.fixed is not None:
             return form.fixed[1]
         # TensorFlow makes a list as long as these numbers say before it looks at the inputs.
@@ -221,6 +225,13 @@ class _Checker:
             count = node.attr["parallel_iterations"].i
             if not 1 <= count <= _MOST_PARALLEL_ITERATIONS:
                 self.refuse(f"node {node.name!r} with {count} parallel iterations")
+
+    def _check_dense_table(self, node: Any) -> None:
+        """Checks how many buckets a table has before anything is in it."""
+        elements = self._check_shape(node, node.attr["value_shape"].shape) if "value_shape" in node.attr else 1
+        size = node.attr["initial_num_buckets"].i * elements * 8 if "initial_num_buckets" in node.attr else 0
+        if size > _MOST_CONSTANT_BYTES:
+            self.refuse(f"node {node.name!r}, a table that takes {size} bytes while it is empty")
 
     def check_attributes(self, node: Any) -> None:
         """Checks the dtypes, shapes, constants and functions among the attributes of a node."""
@@ -274,7 +285,7 @@ class _Checker:
             # Without zeros: TensorFlow multiplies dimensions one by one, so [2**40, 2**40, 0] overflows before the 0 is
             # seen.
             largest *= max(dim.size, 1)
-        if len(shape.dim) > _MOST_DIMENSIONS or largest > _MOST_ELEMENTS:
+        if len(shape.dim) > _MOST_DIMENSIONS or largest > MOST_ELEMENTS:
             self.refuse(f"node {node.name!r} with {len(shape.dim)} dimensions and {largest} elements")
         return count
 

@@ -63,3 +63,20 @@ def test_what_tensorflow_refuses_has_a_name(tmp_path):
     with pytest.raises(FormatError, match="Cannot import a graph") as info:
         run(const("a", "x"), node("y", "Neg", "a", T=dtype("float32")), policy=OpPolicy(safe_mode=False))
     assert info.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("op", ["Fill", "ZerosLike"])
+def test_a_shape_that_overflows(op):
+    """Grappler ends the process over it, however the shape came about."""
+    sizes, one = const("sizes", tf.constant([1 << 31, 1], tf.int64)), const("one", 1.0)
+    numbers = {"T": dtype("int64")}
+    shape = node("shape", "Mul", "sizes", "sizes", **numbers)
+    made = {
+        "Fill": [node("y", "Fill", "shape", "one", T=dtype("float32"), index_type=dtype("int64"))],
+        "ZerosLike": [
+            node("large", "BroadcastTo", "one", "shape", T=dtype("float32"), Tidx=dtype("int64")),
+            node("y", "ZerosLike", "large", T=dtype("float32")),
+        ],
+    }
+    with pytest.raises(FormatError, match=r"shape \(4611686018427387904, 1\)"):
+        run(sizes, one, shape, *made[op])

@@ -170,6 +170,19 @@ class TestFrames:
         other = node("other", "Enter", "a", T=FLOAT, frame_name=AttrValue(s=b"other"))
         refused("different loops", const("a", 1.0), one, other, add("both", "one", "other"))
 
+    def test_a_turn_that_no_merge_begins(self):
+        enter = node("enter", "Enter", "a", T=FLOAT, frame_name=AttrValue(s=b"one"))
+        turn = node("turn", "NextIteration", "enter", T=FLOAT)
+        refused("the place of the Merge", const("a", 1.0), enter, turn, node("exit", "Exit", "turn", T=FLOAT))
+
+    def test_a_result_inside_of_a_loop(self):
+        enter = node("enter", "Enter", "x", T=FLOAT, frame_name=AttrValue(s=b"one"))
+        leave = node("leave", "Exit", "enter:output:0", T=FLOAT)
+        refused("inside of a loop", functions=[double("f", enter, result="enter:output:0")])
+        check(functions=[double("f", enter, leave, result="leave:output:0")])
+        with pytest.raises(FormatError, match="inside of a loop"):
+            check_structure(graph_def(const("x", 1.0), enter), [], "a graph", ["enter:0"])
+
 
 def test_an_op_that_is_not_registered():
     refused("not registered", node("a", "NoSuchOp"))
@@ -214,3 +227,17 @@ def test_functions_that_do_not_fit_who_calls_them(match, caller):
 def test_turns_of_a_loop_at_once(op, count):
     """The executor makes room for all of them, or divides by their number plus one."""
     refused("parallel iterations", const("a", 1.0), node("n", op, "a", T=FLOAT, parallel_iterations=AttrValue(i=count)))
+
+
+def test_a_table_of_impossible_size():
+    attributes = {"key_dtype": dtype("int64"), "value_dtype": FLOAT, "value_shape": shape()}
+    inputs = [const("empty", tf.constant(-1, tf.int64)), const("deleted", tf.constant(-2, tf.int64))]
+
+    def table(buckets, **others):
+        made = node("t", "MutableDenseHashTableV2", "empty", "deleted", **{**attributes, **others})
+        made.attr["initial_num_buckets"].i = buckets
+        return [*inputs, made]
+
+    check(*table(1 << 20))
+    refused("while it is empty", *table(1 << 50))
+    refused("while it is empty", *table(1 << 20, value_shape=shape(1 << 20)))
