@@ -55,7 +55,9 @@ def _users(source: str, nodes: Mapping[str, Any], consumers: Mapping[str, Any]) 
             uses = [k for k, text in enumerate(user.input) if _is_data(text, name)]
             if not uses or user.name in found:
                 continue
-            if uses != [0] or user.op not in _READS.keys() | _PASSES_ON or user.attr["batch_dims"].i:
+            # Asking a node for an attribute that it lacks would give it an empty one.
+            in_batches = "batch_dims" in user.attr and user.attr["batch_dims"].i
+            if uses != [0] or user.op not in _READS.keys() | _PASSES_ON or in_batches:
                 return None
             found[user.name] = user
             if user.op in _PASSES_ON:
