@@ -37,8 +37,7 @@ class PublishedTable:
     @property
     def node(self) -> Any:
         """The node that makes it."""
-        (tensor,) = tensor_names(self.created.outputs.values())
-        return self.created.nodes[Ref.parse(tensor).node]
+        return _maker(self.created)
 
     @property
     def initializers(self) -> list[str]:
@@ -88,13 +87,14 @@ class CapturedState:
         purpose = f"{self._purpose}: {type(resource).__name__}"
         # Made anew in a graph: there is no other way to the op with its attributes than the table's own method.
         created = trace(lambda _: {"handle": create_resource(resource)}, {}, purpose)
-        return PublishedTable(name, resource, created, self._filling(resource, purpose))
+        return PublishedTable(name, resource, created, self._filling(resource, _maker(created), purpose))
 
-    def _filling(self, resource: Any, purpose: str) -> Trace | None:
+    def _filling(self, resource: Any, node: Any, purpose: str) -> Trace | None:
         # A table with an initializer is filled by it again, so that a file stays a file; others by what they hold now.
-        if not hasattr(resource, "export") or isinstance(resource, tf.lookup.StaticHashTable):
+        if not node.op.startswith("Mutable"):
             return trace(_run(lambda: fill_resource(resource)), {}, purpose)
-        keys, values = resource.export()
+        dtypes = {"Tkeys": node.attr["key_dtype"].type, "Tvalues": node.attr["value_dtype"].type}
+        keys, values = tf.raw_ops.LookupTableExportV2(table_handle=resource.resource_handle, **dtypes)
         if not len(keys):
             return None
 
@@ -103,6 +103,15 @@ class CapturedState:
             tf.raw_ops.LookupTableImportV2(table_handle=resource.resource_handle, keys=keys, values=values)
 
         return trace(_run(fill), {}, purpose)
+
+
+def _maker(created: Trace) -> Any:
+    """Returns the node that makes a table; one of a SavedModel is made by a function, which passes the handle on."""
+    (tensor,) = tensor_names(created.outputs.values())
+    ref = Ref.parse(tensor)
+    while (node := created.nodes[ref.node]).op in {"Identity", "IdentityN"}:
+        ref = Ref.parse(node.input[ref.index or 0])
+    return node
 
 
 def _run(function: Callable[[], Any]) -> Callable[[Any], dict[str, Any]]:

@@ -61,15 +61,16 @@ class GraphVariantBuilder:
             if variable.trainable:
                 self._list("trainable_variables", variable.definition())
 
-    def add_signature(self, name: str, trace: Trace, seeds: Collection[str] = ()) -> None:
+    def add_signature(self, name: str, trace: Trace, seeds: Collection[str] = (), has_updates: bool = True) -> None:
         """Adds a signature, with its update ops.
 
         Args:
             name: Its name.
             trace: Its function.
             seeds: Names of variables that random ops are seeded from.
+            has_updates: Whether what it assigns is an update op.
         """
-        scope, updates = self._unused_scope(name), find_updates(trace)
+        scope, updates = self._unused_scope(name), find_updates(trace) if has_updates else []
         rename = self._add(trace, scope, _input_names(trace), self._shared_with(trace, updates, scope))
         self._shared.remember(trace, rename)
         signature = self.meta_graph.signature_def[name]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from hubkeras.errors import HubKerasError, PublishingError, SignatureTypeError
+from hubkeras.errors import SignatureTypeError
 from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.op_policy import OpPolicy
 from hubkeras.layers.keras_internals import layers_of
@@ -16,14 +16,10 @@ from hubkeras.layers.tracking import RegularizationLosses
 from hubkeras.modules.export import export_module
 from hubkeras.modules.images import IMAGE_MODULE_INFO_KEY
 from hubkeras.modules.staging import check_new_directory
-from hubkeras.publishing.asset_collection import AssetFiles
-from hubkeras.publishing.captured_state import CapturedState
-from hubkeras.publishing.function_traces import trace
-from hubkeras.publishing.graph_variants import GraphVariantBuilder
 from hubkeras.publishing.model_signatures import model_signatures
+from hubkeras.publishing.traced_modules import VARIANTS, TracedVariant, describe_traces, trace_signature
 from hubkeras.publishing.variable_nodes import VariableTable
-from hubkeras.savedmodel.protos import ImageModuleInfo, SavedModel, dtypes
-from hubkeras.savedmodel.reader import describe_saved_model
+from hubkeras.savedmodel.protos import ImageModuleInfo
 
 if TYPE_CHECKING:
     import os
@@ -31,9 +27,8 @@ if TYPE_CHECKING:
 
     from hubkeras.publishing.function_traces import Trace
     from hubkeras.publishing.model_signatures import ModelSignature
+    from hubkeras.savedmodel.description import ModuleDescription
 
-_VARIANTS = {frozenset(): False, frozenset({"train"}): True}
-"""Whether each variant is for training, by its tags."""
 _log = logging.getLogger("hubkeras")
 
 
@@ -103,8 +98,7 @@ class PublishedModel:
             )
         size = _checked_size(image_size)
         chosen = model_signatures(model, signatures, size is not None)
-        saved_model, files, self._variables = _build(model, chosen, size)
-        self._description = describe_saved_model(saved_model, files.by_name)
+        self._description, self._variables = _build(model, chosen, size)
         # As at a load with the default policy, so nobody writes what no reader would take.
         look_at(self._description, OpPolicy())
 
@@ -129,37 +123,25 @@ def _checked_size(image_size: Any) -> tuple[int, int] | None:
 
 def _build(
     model: keras.Model, signatures: Mapping[str, ModelSignature], size: tuple[int, int] | None
-) -> tuple[Any, AssetFiles, VariableTable]:
-    purpose = f"model {model.name!r}"
-    traces = {tags: _trace(model, signatures, training) for tags, training in _VARIANTS.items()}
+) -> tuple[ModuleDescription, VariableTable]:
+    attachments = {}
+    if size is not None:
+        info = attachments[IMAGE_MODULE_INFO_KEY] = ImageModuleInfo()
+        info.default_image_size.height, info.default_image_size.width = size
+    traced = {tags: _trace(model, signatures, training, attachments) for tags, training in VARIANTS.items()}
     variables = VariableTable([model, *(s.model for s in signatures.values() if s.model is not None)])
-    for found, losses in traces.values():
-        for each in (*found.values(), losses):
+    for variant in traced.values():
+        for each in (*variant.signatures.values(), variant.losses):
             variables.add_captured(each.variables)
-    seeds = _seed_names(variables)
-    saved_model, files, state = SavedModel(saved_model_schema_version=1), AssetFiles(), CapturedState(purpose)
-    for tags, (found, losses) in traces.items():
-        builder = GraphVariantBuilder(tags, variables, state, purpose)
-        builder.add_regularization_losses(losses)
-        for name, each in found.items():
-            builder.add_signature(name, each, seeds)
-        if size is not None:
-            info = ImageModuleInfo()
-            info.default_image_size.height, info.default_image_size.width = size
-            builder.attach(IMAGE_MODULE_INFO_KEY, info)
-        meta_graph = saved_model.meta_graphs.add()
-        meta_graph.CopyFrom(builder.finish())
-        files.collect(meta_graph)
-    return saved_model, files, variables
+    description = describe_traces(traced, variables, f"model {model.name!r}", _seed_names(variables))
+    return description, variables
 
 
 def _trace(
-    model: keras.Model, signatures: Mapping[str, ModelSignature], training: bool
-) -> tuple[dict[str, Trace], Trace]:
-    """Traces the signatures of one variant, and the regularization losses."""
+    model: keras.Model, signatures: Mapping[str, ModelSignature], training: bool, attachments: Mapping[str, Any]
+) -> TracedVariant:
     found: dict[str, Trace] = {}
     for name, signature in signatures.items():
-        what = f"signature {name!r} of model {model.name!r}"
 
         def call(values: dict[str, Any], signature: ModelSignature = signature) -> dict[str, Any]:
             outputs = signature.call(values, training)
@@ -168,44 +150,13 @@ def _trace(
                 _warn_of_losses(model)
             return outputs
 
-        found[name] = _traced(call, signature.inputs, what)
-        _check_dtypes(found[name], what)
-    losses = _traced(
+        found[name] = trace_signature(call, signature.inputs, f"signature {name!r} of model {model.name!r}")
+    losses = trace_signature(
         lambda _: {str(i): loss for i, loss in enumerate(_regularization_losses(model))},
         {},
         f"the regularization losses of model {model.name!r}",
     )
-    return found, losses
-
-
-def _traced(function: Any, inputs: Mapping[str, Any], what: str) -> Trace:
-    try:
-        return trace(function, inputs, what)
-    except HubKerasError:
-        raise
-    except Exception as error:
-        raise PublishingError(
-            f"Cannot publish {what}: its function failed",
-            expected=f"a function of {', '.join(f'{n}: {s}' for n, s in inputs.items()) or 'nothing'}",
-            received=f"{type(error).__name__}: {error}",
-            fix="Pass signatures= with the specifications of the inputs if these are wrong",
-        ) from error
-
-
-def _check_dtypes(traced: Trace, what: str) -> None:
-    """Refuses inputs and outputs that nobody can feed or fetch.
-
-    Raises:
-        SignatureTypeError: There is one.
-    """
-    for role, infos in (("input", traced.inputs), ("output", traced.outputs)):
-        for name, info in infos.items():
-            if info.dtype in (dtypes.DT_RESOURCE, dtypes.DT_VARIANT):
-                raise SignatureTypeError(
-                    f"Cannot publish {what}",
-                    expected="tensors of numbers, booleans and strings",
-                    received=f"{role} {name!r} of dtype {dtypes.DataType.Name(info.dtype)}",
-                )
+    return TracedVariant(found, losses, attachments)
 
 
 def _regularization_losses(model: keras.Model) -> list[Any]:

@@ -64,7 +64,7 @@ class VariableTable:
         models: Keras models; their weights come first, and are trainable as they are there.
     """
 
-    def __init__(self, models: Iterable[keras.Model]) -> None:
+    def __init__(self, models: Iterable[keras.Model] = ()) -> None:
         self._by_handle: dict[int, PublishedVariable] = {}
         self.by_name: dict[str, PublishedVariable] = {}
         for model in models:
@@ -76,8 +76,12 @@ class VariableTable:
     def add_captured(self, variables: Iterable[tf.Variable]) -> None:
         """Adds what functions have read or assigned besides, which Keras does not train."""
         for variable in variables:
-            if self.find(variable.handle) is None:
-                self._add(variable, variable.name.partition(":")[0], trainable=False)
+            self.add(variable, trainable=False)
+
+    def add(self, variable: tf.Variable, trainable: bool) -> None:
+        """Adds a variable under its own name, unless it is there already."""
+        if self.find(variable.handle) is None:
+            self._add(variable, variable.name.partition(":")[0], trainable)
 
     def find(self, handle: tf.Tensor) -> PublishedVariable | None:
         """Returns the variable that a handle belongs to."""
