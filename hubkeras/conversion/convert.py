@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hubkeras.conversion.sources import open_source
 from hubkeras.conversion.verification import Verified, verify
 from hubkeras.conversion.weight_values import assign_values, read_values
 from hubkeras.errors import ConversionError
-from hubkeras.modules.loader import load
-from hubkeras.modules.module import Module
 from hubkeras.modules.staging import new_directory, new_file
-from hubkeras.modules.tf2_objects import LoadedObject
 
 if TYPE_CHECKING:
     import os
@@ -54,6 +52,9 @@ class Conversion:
         lines += [f"  {name}: {difference:.3g}" for name, difference in differences.items()]
         lines += [f"  {name}: random, same dtypes and ranks" for name in self.verified.random]
         lines += [
+            f"  {name}: without gradients, which the module does not have" for name in self.verified.without_gradients
+        ]
+        lines += [
             f"  {name}: not tried, the module takes none of the generated inputs" for name in self.verified.untried
         ]
         return "\n".join(lines)
@@ -72,15 +73,20 @@ def convert(
 ) -> Conversion:
     """Writes a module in another format, and verifies that it computes the same there.
 
-    Both sides run on generated inputs, for every signature. If they disagree, nothing is left at `path`.
+    Both sides run on generated inputs, for every signature. If they disagree, nothing is left at `path`. Where both can
+    be trained, gradients and what training updates are compared as well.
 
     Args:
-        handle: Anything that `hubkeras.load` takes, or what it returned: then the variables' values of today count.
+        handle: Anything that `hubkeras.load` takes, or what it returned: then the variables' values of today count. A
+            Keras model, or the path of a `.keras` file, does as well: it becomes a module first, as by
+            `hubkeras.publish`.
         path: A path that does not exist yet; for a directory, an empty one will do.
         to: The format. "saved_model": a reusable TF2 SavedModel, for everything that reads these without hubkeras.
             "litert": a LiteRT model of built-in ops. "onnx": an ONNX model of the default signature, by tf2onnx (extra
             `onnx`). "weights": a file `.npz` or `.safetensors` (extra `safetensors`) of the variables by the names that
-            they have in the module's checkpoint. "tf1_hub": TF1 Hub format, all graph variants.
+            they have in the module's checkpoint. "tf1_hub": TF1 Hub format, all graph variants; of a TF2 SavedModel the
+            call of the object as "default", with `training=False` in the variant without tags and `training=True` in
+            that with the tag "train", and its signatures.
         tags: The graph variant for inference, as in `hubkeras.load`.
         train_tags: The graph variant for training.
         weights: A file that `to="weights"` has written, whose values the variables take.
@@ -92,7 +98,9 @@ def convert(
 
     Raises:
         ConversionError: There is no such format, or what was written disagrees with the module.
-        UnsupportedError: The format cannot hold the module.
+        UnsupportedError: The format cannot hold the module, or `handle` is a file without graphs or variables: LiteRT,
+            ONNX and files of weights.
+        PublishingError: A TF2 SavedModel or a Keras model has something that TF1 Hub format cannot hold.
         ExportExistsError: There is something at `path`.
         ExportError: It could not be written.
 
@@ -106,32 +114,18 @@ def convert(
         raise ConversionError(
             "Cannot convert to this format", expected=f"to= one of {sorted(_TARGETS)}", received=repr(to)
         )
-    module = handle
-    if not isinstance(handle, (Module, LoadedObject)):
-        module = load(handle, tags, train_tags=train_tags, safe_mode=safe_mode, allow_ops=allow_ops)
-    elif tags is not None or train_tags is not None:
-        raise ConversionError(
-            f"Cannot convert {module!r}: its graph variants are chosen already",
-            expected="a handle, where tags or train_tags are given",
-            received="a loaded module",
-        )
-    if weights is not None:
-        module = copy.deepcopy(module) if module is handle else module
-        _take_weights(module, Path(weights))
     target: Any = importlib.import_module(_TARGETS[to])
-    label = module.description.label
     new = new_directory if target.IS_DIRECTORY else new_file
-    with new(path, f"module {label}") as staging:
-        # What runs below may assign variables, and those of the caller's module are the caller's.
-        original = module if module is not handle else copy.deepcopy(module)
-        _log.info("Writing module %s to %s", label, path)
-        target.write(module, staging)
-        _log.info("Verifying what was written to %s", path)
-        found = verify(target.checks(original, staging), f"{path} ({to})")
-    return Conversion(Path(path), to, found)
-
-
-def _take_weights(module: Module | LoadedObject, path: Path) -> None:
-    if not isinstance(module, Module):
-        raise ConversionError(f"Cannot take the weights of {path} for {module!r}", expected="a module of TF1")
-    assign_values(module, read_values(path), str(path))
+    with open_source(handle, tags, train_tags, safe_mode, allow_ops) as (module, before):
+        if weights is not None:
+            module = copy.deepcopy(module) if module is handle else module
+            assign_values(module, read_values(Path(weights)), str(weights))
+        label = module.description.label
+        with new(path, f"module {label}") as staging:
+            # What runs below may assign variables, and those of the caller's module are the caller's.
+            original = module if module is not handle else copy.deepcopy(module)
+            _log.info("Writing module %s to %s", label, path)
+            target.write(module, staging)
+            _log.info("Verifying what was written to %s", path)
+            found = verify(target.checks(original, staging), f"{path} ({to})")
+    return Conversion(Path(path), to, before.and_also(found))

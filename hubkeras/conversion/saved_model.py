@@ -18,15 +18,18 @@ from hubkeras.functions.tensor_info import flatten_all, pack_all
 from hubkeras.modules.defaults import default_signature
 from hubkeras.modules.loader import load
 from hubkeras.modules.module import Module
+from hubkeras.modules.object_calls import infos_of
 from hubkeras.modules.signatures import is_parameter
+from hubkeras.publishing.saved_objects import call_signature, object_variables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from hubkeras.functions.bound_subgraph import BoundSubgraph
     from hubkeras.functions.tensor_info import ParsedTensorInfo
     from hubkeras.modules.tf2_objects import LoadedObject
+    from hubkeras.publishing.saved_objects import ObjectSignature
 
 _log = logging.getLogger("hubkeras")
 IS_DIRECTORY = True
@@ -59,22 +62,60 @@ def checks(module: Module | LoadedObject, directory: Path) -> Iterator[Check]:
     again = load(directory, safe_mode=False)  # of nothing but what was judged when the module was loaded
     for name in module.get_signature_names():
         yield signature_check(module, name, partial(_call_signature, module, again, name))
-    if not isinstance(module, Module):
-        return
-    for i, (loss, saved) in enumerate(zip(module.regularization_losses, again.regularization_losses, strict=True)):
-        yield Check(f"regularization loss {i}", {}, lambda _, loss=loss: loss(), lambda _, saved=saved: saved())
+    yield from loss_checks(module, again)
+    yield from _module_checks(module, again) if isinstance(module, Module) else _object_checks(module, again)
+
+
+def _module_checks(module: Module, again: Any) -> Iterator[Check]:
     name = default_signature(module.get_signature_names())
+    state = _named(module.variables), _named(again.variables)
+    trained = _named(module.trainable_variables), _named(again.trainable_variables)
     for training in (False, True):
         if name is not None and name in module.variant(training).graph.variant.signatures:
-            inputs = module.get_input_info_dict(name)
             as_dict = "default" not in module.variant(training).signature(name).outputs
             call = partial(module, signature=name, training=training, as_dict=as_dict)
             yield Check(
                 f"the call with training={training}",
-                inputs,
+                module.get_input_info_dict(name),
                 lambda values, call=call: call(values or None),
                 lambda values, training=training: again.loaded(*_bare(values), training=training),
+                trained=trained,
+                state=state,
+                updates=training,
             )
+
+
+def _object_checks(module: LoadedObject, again: Any) -> Iterator[Check]:
+    call, saved = call_signature(module), call_signature(again)
+    if call is None or saved is None:
+        return
+    tables = object_variables(module), object_variables(again)
+    known, found = ({name: held.variable for name, held in table.by_name.items()} for table in tables)
+    trained = [name for name, held in tables[0].by_name.items() if held.trainable]
+    for training in (False, True):
+        yield Check(
+            f"the call with training={training}",
+            infos_of(call.inputs),
+            partial(_call_object, call, training),
+            partial(_call_object, saved, training),
+            trained=({n: known[n] for n in trained}, {n: found[n] for n in trained}),
+            state=(known, found),
+            updates=training,
+        )
+
+
+def _call_object(call: ObjectSignature, training: bool, values: Mapping[str, Any]) -> Any:
+    return call.call(values, training)
+
+
+def _named(variables: Iterable[tf.Variable]) -> dict[str, tf.Variable]:
+    return {variable.name.partition(":")[0]: variable for variable in variables}
+
+
+def loss_checks(module: Module | LoadedObject, again: Module | LoadedObject) -> Iterator[Check]:
+    """Yields the regularization losses of both sides."""
+    for i, (loss, saved) in enumerate(zip(module.regularization_losses, again.regularization_losses, strict=True)):
+        yield Check(f"regularization loss {i}", {}, lambda _, loss=loss: loss(), lambda _, saved=saved: saved())
 
 
 def signature_check(module: Module | LoadedObject, name: str, converted: Callable[[Mapping[str, Any]], Any]) -> Check:

@@ -66,7 +66,7 @@ def values_of(module: Module | LoadedObject) -> dict[str, np.ndarray]:
     return found
 
 
-def assign_values(module: Module, values: Mapping[str, np.ndarray], where: str) -> None:
+def assign_values(module: Module | LoadedObject, values: Mapping[str, np.ndarray], where: str) -> None:
     """Gives variables values by their names in the checkpoint.
 
     Args:
@@ -86,6 +86,10 @@ def assign_values(module: Module, values: Mapping[str, np.ndarray], where: str) 
             received=f"missing: {sorted(want.keys() - values.keys())},"
             f" not known: {sorted(values.keys() - want.keys())}, in another shape: {sorted(wrong)}",
         )
+    if not isinstance(module, Module):
+        for name, variable in module.variable_map.items():
+            variable.assign(tf.constant(values[name], variable.dtype))
+        return
     specs, known = module.description.variables, module.state.by_name
     for whole, parts in parts_of(specs[name] for name in module.variable_names).items():
         for name in parts:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from hubkeras.errors import InputError
 from hubkeras.functions.tensor_info import ParsedTensorInfo
+from hubkeras.graphs.tensorflow_internals import encode_type_spec
 from hubkeras.modules.inputs import normalize
 from hubkeras.savedmodel.description import TensorInfo
 
@@ -71,13 +72,17 @@ def _first_argument(function: tf.types.experimental.ConcreteFunction) -> ObjectI
     return ObjectInputs(infos_of(specs), isinstance(first, dict))
 
 
-def infos_of(specs: Mapping[str, tf.TensorSpec]) -> dict[str, ParsedTensorInfo]:
+def infos_of(specs: Mapping[str, tf.TypeSpec]) -> dict[str, ParsedTensorInfo]:
     """Returns what the specifications of a function of TF2 say about its inputs or outputs."""
-    infos = {}
-    for name, spec in specs.items():
-        shape = None if spec.shape.rank is None else tuple(spec.shape)
-        infos[name] = ParsedTensorInfo(TensorInfo(name, spec.dtype.name, shape, "dense", (name,)))
-    return infos
+    return {name: ParsedTensorInfo(_info_of(name, spec)) for name, spec in specs.items()}
+
+
+def _info_of(name: str, spec: Any) -> TensorInfo:
+    shape = None if spec.shape.rank is None else tuple(spec.shape)
+    if isinstance(spec, tf.TensorSpec):
+        return TensorInfo(name, spec.dtype.name, shape, "dense", (name,))
+    kind = "sparse" if isinstance(spec, tf.SparseTensorSpec) else "ragged"
+    return TensorInfo(name, spec.dtype.name, shape, kind, (name,), encode_type_spec(spec))
 
 
 def call_object(function: Callable[..., Any], owner: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -43,7 +43,7 @@ class LoadedObject(SavedAsObject):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies and pickles where the SavedModel lies, which must be there still, and the values of its variables."""
-        return _with_values, (self._load_again, [variable.numpy() for variable in _all_variables(self.loaded)])
+        return _with_values, (self._load_again, [variable.numpy() for variable in all_variables(self.loaded)])
 
     def __getattr__(self, name: str) -> Any:
         # While a copy is being made the attributes are not there yet, and looking for `loaded` would end up here again.
@@ -224,14 +224,15 @@ def _only_inputs(signature: str, *args: Any, **kwargs: Any) -> Any:
     return kwargs["inputs"] if kwargs else args[0] if args else None
 
 
-def _all_variables(loaded: Any) -> list[tf.Variable]:
+def all_variables(loaded: Any) -> list[tf.Variable]:
+    """Returns every variable that a restored object holds, in an order that another load of it gives as well."""
     return [found for found in tf.train.TrackableView(loaded).descendants() if isinstance(found, tf.Variable)]
 
 
 def _with_values(load_again: Callable[[], LoadedObject], values: list[Any]) -> LoadedObject:
     copied = load_again()
     # By position: names of a TF2 object need not be unique, but walking the same object graph gives the same order.
-    for variable, value in zip(_all_variables(copied.loaded), values, strict=True):
+    for variable, value in zip(all_variables(copied.loaded), values, strict=True):
         variable.assign(value)
     return copied
 

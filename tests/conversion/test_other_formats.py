@@ -62,8 +62,6 @@ def test_weights_that_do_not_fit(tmp_path):
         hubkeras.convert(MODULES / "batch_renorm", tmp_path / "new", "tf1_hub", weights=tmp_path / "other.npz")
     with pytest.raises(ConversionError, match="safetensors"):
         hubkeras.convert(MODULES / "batch_renorm", tmp_path / "new.bin", "weights")
-    with pytest.raises(UnsupportedError, match="TF2 SavedModel"):
-        hubkeras.convert(MODULES / "tf2_reusable", tmp_path / "new", "tf1_hub")
     assert [p.name for p in tmp_path.iterdir()] == ["other.npz"]
 
 
