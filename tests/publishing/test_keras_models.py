@@ -72,14 +72,15 @@ def test_trains_as_in_keras(name, published, folder):
     assert module.get_tags() == [frozenset(), frozenset({"train"})]
     assert set(module.get_input_info_dict()) == set(case.inputs)
     assert {v.name.partition(":")[0] for v in module.trainable_variables} == set(trainable)
+    variables = module.variable_map
     got = run(
         case.steps,
         module(case.inputs, as_dict=True),
         lambda: module(case.inputs, as_dict=True),
         lambda: module(case.inputs, training=True, as_dict=True),
         lambda: [loss() for loss in module.regularization_losses],
-        {n: module.variable_map[n] for n in trainable},
-        {n: module.variable_map[n] for n in weights},
+        {n: variables[n] for n in trainable},
+        {n: variables[n] for n in weights},
     )
     compare(got, want)
 
