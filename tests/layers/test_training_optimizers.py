@@ -23,6 +23,7 @@ def value(layer, name):
 def model_of(layer, **options):
     model = keras.Sequential([keras.Input([4]), layer])
     model.compile(**{"optimizer": keras.optimizers.SGD(0.1), "loss": "mse", **options})
+    model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the first step a second time
     return model
 
 
