@@ -85,14 +85,16 @@ sys.path.insert(0, {here!r})
 import child
 from hubkeras.handles.cache_entries import CacheEntry
 from hubkeras.handles.resolver import resolve
-print(resolve(sys.argv[1]))
+for handle in sys.argv[1:]:
+    print(resolve(handle))
 """
 
 
-@pytest.mark.parametrize("handle", ["https://modules.example/model/1", "https://tfhub.dev/google/x/1"])
-def test_uncompressed_modules_are_read_from_their_bucket(internet, certificates, handle):
+def test_uncompressed_modules_are_read_from_their_bucket(internet, certificates):
     """The server answers 303 with a gs:// path as its body, and TensorFlow finds the folder there."""
-    internet.replies[handle] = Reply(b"gs://bucket/module/uncompressed", 303)
+    handles = ["https://modules.example/model/1", "https://tfhub.dev/google/x/1"]
+    for handle in handles:
+        internet.replies[handle] = Reply(b"gs://bucket/module/uncompressed", 303)
     listing = (
         b'{"items": [{"name": "module/uncompressed/saved_model.pb", "size": "1", "updated": "2024-01-01T00:00:00Z"}]}'
     )
@@ -106,11 +108,12 @@ def test_uncompressed_modules_are_read_from_their_bucket(internet, certificates,
         "GCS_RETRY_CONFIG_MAX_RETRIES": "0",
     }
     result = subprocess.run(
-        [sys.executable, "-c", UNCOMPRESSED.format(here=str(Path(__file__).parent)), handle],
+        [sys.executable, "-c", UNCOMPRESSED.format(here=str(Path(__file__).parent)), *handles],
         env=environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
-    assert result.stdout.strip() == "gs://bucket/module/uncompressed", result.stderr[-2000:]
-    assert internet.asked(handle)[0].query == {"tf-hub-format": ["uncompressed"]}
+    assert result.stdout.split() == ["gs://bucket/module/uncompressed"] * 2, result.stderr[-2000:]
+    for handle in handles:
+        assert internet.asked(handle)[0].query == {"tf-hub-format": ["uncompressed"]}
 
 
 @pytest.mark.parametrize(
