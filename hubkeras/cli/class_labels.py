@@ -38,8 +38,11 @@ def find_labels(module: Any, file: str | None) -> list[str]:
 def _own_files(directory: Any) -> Iterator[Path]:
     for root, _, names in os.walk(directory) if isinstance(directory, Path) else ():
         for name in sorted(names):
-            if "label" in name.lower() and name.endswith(".txt"):
-                yield Path(root, name)
+            path = Path(root, name)
+            # A link may lead to a file of this machine that is not the module's to show.
+            is_own = path.is_file() and path.resolve().is_relative_to(Path(directory).resolve())
+            if "label" in name.lower() and name.endswith(".txt") and is_own:
+                yield path
 
 
 def _read(path: Path) -> list[str]:

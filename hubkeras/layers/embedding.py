@@ -52,7 +52,10 @@ def unpack(directory: str) -> ModuleDescription:
     # Keras removes its folder when the file is read; assets are needed as long as the module lives.
     own = tempfile.mkdtemp(prefix="hubkeras-")
     try:
-        if any(path.is_symlink() for path in Path(directory).rglob("*")):
+        found = list(Path(directory).rglob("*"))
+        if not all(path.is_file() or path.is_dir() for path in found):
+            raise LayerError("Cannot read a module from a Keras model", expected="files", received="pipes or devices")
+        if any(path.is_symlink() for path in found):
             # Keras reads folders, too. The copy has files where there were links, so that these are checked here.
             read_module(directory, with_values=False)
         shutil.copytree(directory, own, dirs_exist_ok=True)

@@ -188,6 +188,9 @@ def read_saved_model(directory: AnyPath) -> Any:
 
 
 def _read_bytes(path: AnyPath) -> bytes:
+    # A pipe would be waited for, and a device such as /dev/zero has no end.
+    if isinstance(path, Path) and not path.is_file():
+        raise CorruptFileError(f"Cannot read {path}", expected="a file", received="a folder, a pipe or a device")
     try:
         return path.read_bytes()
     except OSError as error:

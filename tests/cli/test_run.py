@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from building import write as build
 from PIL import Image
 
 import hubkeras
+from hubkeras.cli.class_labels import find_labels
 from hubkeras.cli.demo import MODULE
 from hubkeras.cli.main import main
 
@@ -125,6 +127,15 @@ def test_images_are_resized_and_named(classifier, photo, tmp_path, capsys):
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[2][1] == "green"
     assert float(lines[2][0]) > 0.9
+
+
+def test_a_link_is_no_file_of_labels(tmp_path):
+    (tmp_path / "secret.txt").write_text("secret")
+    module = tmp_path / "module"
+    (module / "assets").mkdir(parents=True)
+    (module / "assets" / "labels.txt").symlink_to(tmp_path / "secret.txt")
+    loaded = SimpleNamespace(description=SimpleNamespace(path=module))
+    assert find_labels(loaded, None) == []
 
 
 def test_a_module_can_bring_its_labels(classifier, photo, tmp_path, capsys):

@@ -197,6 +197,14 @@ class TestRefused:
         (module / "saved_model.pb").mkdir()
         self.refused(module, CorruptFileError, "saved_model.pb")
 
+    @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="There are no devices here")
+    @pytest.mark.parametrize("name", ["tfhub_module.pb", "saved_model.pb"])
+    def test_a_device_in_the_place_of_a_file(self, module, name):
+        """It has no end."""
+        (module / name).unlink()
+        (module / name).symlink_to("/dev/zero")
+        self.refused(module, CorruptFileError, "device")
+
     def test_no_meta_graph(self, tmp_path):
         self.refused(write_module(tmp_path / "m"), CorruptFileError, "holds no graph")
 
