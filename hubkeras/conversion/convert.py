@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("hubkeras")
 _TARGETS = {
+    "keras": "hubkeras.conversion.keras_file",
     "litert": "hubkeras.conversion.litert",
     "onnx": "hubkeras.conversion.onnx",
     "saved_model": "hubkeras.conversion.saved_model",
@@ -28,6 +29,8 @@ _TARGETS = {
     "weights": "hubkeras.conversion.weight_values",
 }
 """By what a format is called, the module of this folder that has `IS_DIRECTORY`, `write` and `checks`."""
+_OPTIONS = {"keras": ("signature", "trainable"), "onnx": ("signature",)}
+"""What may be chosen for a format."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ def convert(
     tags: Iterable[str] | None = None,
     train_tags: Iterable[str] | None = None,
     weights: str | os.PathLike[str] | None = None,
+    signature: str | None = None,
+    trainable: bool = False,
     safe_mode: bool = True,
     allow_ops: Collection[str] = (),
 ) -> Conversion:
@@ -82,14 +87,19 @@ def convert(
             `hubkeras.publish`.
         path: A path that does not exist yet; for a directory, an empty one will do.
         to: The format. "saved_model": a reusable TF2 SavedModel, for everything that reads these without hubkeras.
-            "litert": a LiteRT model of built-in ops. "onnx": an ONNX model of the default signature, by tf2onnx (extra
-            `onnx`). "weights": a file `.npz` or `.safetensors` (extra `safetensors`) of the variables by the names that
-            they have in the module's checkpoint. "tf1_hub": TF1 Hub format, all graph variants; of a TF2 SavedModel the
-            call of the object as "default", with `training=False` in the variant without tags and `training=True` in
-            that with the tag "train", and its signatures.
+            "keras": a `.keras` file with a functional model over one signature, which `keras.saving.load_model` reads
+            once hubkeras is imported, wherever the module is by then; its inputs have the signature's names, and it
+            returns the output "default" or the only one, else all in a dict. "litert": a LiteRT model of built-in ops.
+            "onnx": an ONNX model of one signature, by tf2onnx (extra `onnx`). "weights": a file `.npz` or
+            `.safetensors` (extra `safetensors`) of the variables by the names that they have in the module's
+            checkpoint. "tf1_hub": TF1 Hub format, all graph variants; of a TF2 SavedModel the call of the object as
+            "default", with `training=False` in the variant without tags and `training=True` in that with the tag
+            "train", and its signatures.
         tags: The graph variant for inference, as in `hubkeras.load`.
         train_tags: The graph variant for training.
         weights: A file that `to="weights"` has written, whose values the variables take.
+        signature: The signature of a Keras or ONNX model; None for the default one.
+        trainable: Whether the layer in a Keras model is trainable.
         safe_mode: Whether a module with ops that reach out of the graph is refused.
         allow_ops: Names of such ops that are allowed all the same.
 
@@ -114,6 +124,14 @@ def convert(
         raise ConversionError(
             "Cannot convert to this format", expected=f"to= one of {sorted(_TARGETS)}", received=repr(to)
         )
+    given = {"signature": signature, "trainable": trainable}
+    options = {name: given.pop(name) for name in _OPTIONS.get(to, ())}
+    if any(given.values()):
+        raise ConversionError(
+            f"Cannot convert to {to!r} with {' and '.join(name for name in given if given[name])}",
+            expected=f"signature= only for {sorted(n for n in _OPTIONS if 'signature' in _OPTIONS[n])},"
+            " trainable= only for ['keras']",
+        )
     target: Any = importlib.import_module(_TARGETS[to])
     new = new_directory if target.IS_DIRECTORY else new_file
     with open_source(handle, tags, train_tags, safe_mode, allow_ops) as (module, before):
@@ -125,7 +143,7 @@ def convert(
             # What runs below may assign variables, and those of the caller's module are the caller's.
             original = module if module is not handle else copy.deepcopy(module)
             _log.info("Writing module %s to %s", label, path)
-            target.write(module, staging)
+            target.write(module, staging, **options)
             _log.info("Verifying what was written to %s", path)
-            found = verify(target.checks(original, staging), f"{path} ({to})")
+            found = verify(target.checks(original, staging, **options), f"{path} ({to})")
     return Conversion(Path(path), to, before.and_also(found))

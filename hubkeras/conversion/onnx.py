@@ -1,4 +1,4 @@
-"""ONNX models, by tf2onnx (the extra `onnx`): one file of the default signature."""
+"""ONNX models, by tf2onnx (the extra `onnx`): one file of one signature."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tensorflow as tf
 from hubkeras.conversion.saved_model import component_names, signature_check, to_components
 from hubkeras.errors import UnsupportedError
 from hubkeras.functions.tensor_info import pack_all
+from hubkeras.modules.module import Module
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -17,25 +18,27 @@ if TYPE_CHECKING:
 
     from hubkeras.conversion.verification import Check
     from hubkeras.functions.tensor_info import ParsedTensorInfo
-    from hubkeras.modules.module import Module
     from hubkeras.modules.tf2_objects import LoadedObject
 
 IS_DIRECTORY = False
 
 
-def write(module: Module | LoadedObject, path: Path) -> None:
-    """Writes the default signature of a module as an ONNX model.
+def write(module: Module | LoadedObject, path: Path, *, signature: str | None) -> None:
+    """Writes a signature of a module as an ONNX model.
 
     Raises:
         UnsupportedError: tf2onnx is not installed, or it lacks an op.
     """
     tf2onnx, _ = _packages()
-    name = module.signature_name(None)
+    name = module.signature_name(signature)
     inputs, outputs = module.get_input_info_dict(name), module.get_output_info_dict(name)
     names, given = component_names(inputs, are_arguments=True), _output_names(inputs, outputs)
 
     def call(*tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        found = module.signatures[name](**pack_all(inputs, tensors))
+        values = pack_all(inputs, tensors)
+        # Without gradients: what ties those of v1 control flow to a call is no op that ONNX could have.
+        apply = partial(module.variant().function(name), gradients=False) if isinstance(module, Module) else None
+        found = module.signatures[name](**values) if apply is None else apply(values)
         return dict(zip(given, to_components(outputs, found).values(), strict=True))
 
     parts = [spec for info in inputs.values() for spec in info.component_specs]
@@ -55,14 +58,14 @@ def write(module: Module | LoadedObject, path: Path) -> None:
     path.write_bytes(model.SerializeToString())
 
 
-def checks(module: Module | LoadedObject, path: Path) -> Iterator[Check]:
-    """Yields the default signature, computed by ONNX Runtime."""
+def checks(module: Module | LoadedObject, path: Path, *, signature: str | None) -> Iterator[Check]:
+    """Yields the signature, computed by ONNX Runtime."""
     _, onnxruntime = _packages()
     try:
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     except Exception as error:  # of classes that ONNX Runtime does not export
         raise _refused(module, str(error)[:500]) from error
-    name = module.signature_name(None)
+    name = module.signature_name(signature)
     yield signature_check(module, name, partial(_run, module, session, name))
 
 
@@ -84,7 +87,7 @@ def _output_names(inputs: Mapping[str, ParsedTensorInfo], outputs: Mapping[str, 
 def _refused(module: Module | LoadedObject, received: str) -> UnsupportedError:
     return UnsupportedError(
         f"Cannot write module {module.description.label} as an ONNX model",
-        expected="a default signature of ops that ONNX has, and tf2onnx translates",
+        expected="a signature of ops that ONNX has, and tf2onnx translates",
         received=received,
     )
 

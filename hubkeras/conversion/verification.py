@@ -252,6 +252,8 @@ def _compare(got: list[np.ndarray], want: list[np.ndarray], by_greatest: bool = 
             difference = np.abs(have.astype(wide) - golden.astype(wide))
         finite = difference[np.isfinite(difference)]
         greatest = max(greatest, float(finite.max(initial=0)))
+        if not np.array_equal(np.isfinite(have), np.isfinite(golden)):
+            return "NaN or infinity in other places", greatest
         if not _is_close(have, golden, by_greatest):
             return f"numbers that differ by up to {greatest:.3g}", greatest
     return "", greatest

@@ -30,6 +30,9 @@ class ObjectSignature:
     """Specifications by name."""
     call: Callable[[Mapping[str, Any], bool], dict[str, Any]]
     """Takes the inputs by name and whether it is the variant for training, and returns the outputs by name."""
+    takes_dict: bool | None = None
+    """Whether the first argument of the object's call takes all inputs in a dict, or the only one alone; None where
+    there are others."""
 
 
 class PublishedObject:
@@ -167,6 +170,14 @@ class _CallForm:
             named |= parts
         return named if len(named) == len(self.leaves) else None
 
+    @property
+    def takes_dict(self) -> bool | None:
+        """Whether the first argument takes all inputs in a dict, or the only one alone; None where there are others."""
+        first = self.args[0] if self.args else None
+        if isinstance(first, tf.TypeSpec) and len(self.leaves) == 1:
+            return False
+        return True if isinstance(first, dict) and len(first) == len(self.leaves) else None
+
     def call(self, function: Any, values: Mapping[str, Any], training: bool) -> Any:
         """Calls a function with values in the places of the specifications."""
         names = {id(spec): name for name, spec in (self.inputs or {}).items()}
@@ -197,7 +208,7 @@ def call_signature(loaded: LoadedObject) -> ObjectSignature | None:
         # Some are saved for one mode alone.
         return name_outputs(form.call(function, values, training if training in modes else bool(form.training)))
 
-    return ObjectSignature(form.inputs or {}, call)
+    return ObjectSignature(form.inputs or {}, call, form.takes_dict)
 
 
 def _form_of(function: Any) -> _CallForm:

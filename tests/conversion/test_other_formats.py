@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from building import variable, write
 from parity import GOLDEN
 
 import hubkeras
@@ -10,6 +11,7 @@ from hubkeras.cli.main import main
 from hubkeras.errors import ConversionError, UnsupportedError
 
 MODULES = GOLDEN / "modules"
+v1 = tf.compat.v1
 X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4)
 
 
@@ -24,6 +26,37 @@ def test_litert(tmp_path):
     with pytest.raises(UnsupportedError, match="TensorArrayV3"):
         hubkeras.convert(MODULES / "nested_loops", tmp_path / "loops.tflite", "litert")
     assert [p.name for p in tmp_path.iterdir()] == ["model.tflite"]
+
+
+def loops(tags):
+    """A module with a loop and a branch of TensorFlow 1, over a reference variable."""
+    x = v1.placeholder(tf.float32, [None, 3])
+    w = variable("w", [1.0, 0.5, 2.0], use_resource=False)
+    h = v1.while_loop(lambda i, _: i < 3, lambda i, h: (i + 1, tf.tanh(h * w)), (0, x))[1]
+    return {"default": ({"x": x}, {"default": v1.cond(tf.reduce_sum(h) > 0, lambda: h * w, lambda: h - w)})}
+
+
+def test_control_flow_of_tensorflow_1(tmp_path):
+    """LiteRT and ONNX have loops and branches, too, and values of reference variables."""
+    pytest.importorskip("tf2onnx")
+    write(tmp_path / "module", loops)
+    for to, suffix in (("litert", ".tflite"), ("onnx", ".onnx")):
+        done = hubkeras.convert(tmp_path / "module", tmp_path / f"model{suffix}", to)
+        assert done.greatest_difference < 1e-5
+        assert list(done.verified.differences) == ["signature 'default'"]
+
+
+def test_a_true_disagreement(tmp_path):
+    """What another runtime computes differently is named and deleted: LiteRT takes the number where one is NaN."""
+
+    def build(tags):
+        x = v1.placeholder(tf.float32, [None, 3])
+        return {"default": ({"x": x}, {"default": tf.maximum((x - x) / (x - x), variable("w", [1.0, 2.0, 3.0]))})}
+
+    write(tmp_path / "module", build)
+    with pytest.raises(ConversionError, match=r"signature 'default' of .*model\.tflite .* NaN or infinity"):
+        hubkeras.convert(tmp_path / "module", tmp_path / "model.tflite", "litert")
+    assert [p.name for p in tmp_path.iterdir()] == ["module"]
 
 
 def test_onnx(tmp_path):
@@ -76,10 +109,9 @@ def test_the_verb(tmp_path, capsys):
 
 def test_variables_of_any_name(tmp_path):
     """A variable may be called what numpy calls its own arguments."""
-    from building import variable, write
 
     def build(tags):
-        x = tf.compat.v1.placeholder(tf.float32, [None])
+        x = v1.placeholder(tf.float32, [None])
         return {"default": ({"x": x}, {"default": x * variable("file", 2.0) * variable("allow_pickle", 3.0)})}
 
     write(tmp_path / "module", build)
