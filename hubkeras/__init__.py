@@ -128,7 +128,7 @@ __all__ = [
 ]
 
 
-_SUBMODULES = frozenset({"callbacks"})
+_SUBMODULES = frozenset({"batch", "callbacks"})
 """What is there without an import of its own, as in `hubkeras.callbacks.LatestModuleExporter`."""
 
 

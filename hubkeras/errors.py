@@ -96,6 +96,10 @@ class OutputError(HubKerasError, TypeError, ValueError):
     """An output was asked for that the signature does not have."""
 
 
+class WorkerError(HubKerasError, RuntimeError):
+    """A module cannot be applied in the process that was given rows."""
+
+
 class LayerError(HubKerasError, ValueError):
     """Arguments of a layer contradict each other or its module."""
 

@@ -55,6 +55,7 @@ PRIVATE_ATTRIBUTES = {
     "a table": ("_create_resource", "_initialize"),
     "an operation": ("_gradient_function", "_set_attr", "_set_device"),
     "a graph": ("_functions", "_get_control_flow_context"),
+    "the context": ("_context_handle",),
 }
 """Attributes of objects that are set when these are made."""
 
@@ -349,6 +350,11 @@ def _forget_function(name: str) -> None:
 def eagerly() -> Any:
     """Returns a context in which ops run at once, whatever graph is being built, and also without v2 behaviour."""
     return _private("eager.context.eager_mode")()
+
+
+def is_runtime_started() -> bool:
+    """Tells whether TensorFlow has threads in this process, which a process that is forked from it has not."""
+    return _private("eager.context.context")()._context_handle is not None
 
 
 def concrete_function_class() -> Any:

@@ -23,7 +23,7 @@ def test_this_tensorflow_has_every_private_attribute():
     objects = {"a variable": variable, "its handle": variable.handle, "a graph": graph}
     table = tf.lookup.experimental.MutableHashTable(tf.string, tf.int64, 0)
     objects |= {"an operation": operation, "the handle of a table": table.resource_handle}
-    objects |= {"a table": table}
+    objects |= {"a table": table, "the context": tensorflow_internals._private("eager.context.context")()}
     for what, names in tensorflow_internals.PRIVATE_ATTRIBUTES.items():
         assert [name for name in names if not hasattr(objects[what], name)] == [], what
 
