@@ -8,6 +8,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 LONGEST_FIRST = (
     "tests/layers/test_distribution.py",
     "tests/test_fuzz.py",
+    "tests/batch/test_ray_data.py",
     "tests/test_golden.py",
     "tests/publishing/test_keras_models.py",
     "tests/layers/test_saving_saved_models.py",

@@ -122,7 +122,7 @@ def _jsonl(path: Path) -> Iterator[Callable[[Results], None]]:
     with path.open("w", encoding="utf-8") as file:
 
         def write(results: Results) -> None:
-            for row in rows_of(results):
+            for row in rows_of(results) if isinstance(results, dict) else results.to_pylist():
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
         yield write
@@ -138,7 +138,7 @@ def _parquet(path: Path) -> Iterator[Callable[[Results], None]]:
 
         def write(results: Results) -> None:
             nonlocal writer
-            table = pyarrow.Table.from_pylist(list(rows_of(results)))
+            table = pyarrow.Table.from_pylist(list(rows_of(results))) if isinstance(results, dict) else results
             if writer is None:
                 writer = stack.enter_context(parquet.ParquetWriter(path, table.schema))
             writer.write_table(table.cast(writer.schema))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,12 +15,16 @@ if TYPE_CHECKING:
 
     from hubkeras.cli.input_values import InputValues
 
+_FILES_FOR_RAY = (".jsonl", ".csv", ".parquet")
+_RESULTS_OF_RAY = (".jsonl", ".parquet")
+
 
 @verb(
     examples=(
         'hubkeras run path/to/nnlm --input text="a spicy stew" --input text="fog and hail"',
         "hubkeras run path/to/mobilenet --input images=@photo.jpg --labels labels.txt",
         "hubkeras run path/to/bert --signature tokens --inputs ids.jsonl --output vectors.npz --batch 64",
+        "hubkeras run path/to/nnlm --engine ray --inputs texts.parquet --output vectors.parquet --batch 512",
     ),
     short_help="Apply a module to texts, images, or a file of examples.",
 )
@@ -31,6 +36,14 @@ if TYPE_CHECKING:
 @click.option("--output", metavar="FILE", help="Where to write results: .npz, .jsonl or .parquet.")
 @click.option("--batch", type=click.IntRange(1), default=32, show_default=True, help="Examples at a time.")
 @click.option("--labels", metavar="FILE", help="Names of classes, one a line.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="What computes: this process; or Ray, on all CPUs or the cluster that RAY_ADDRESS names."
+    " Ray needs pip install 'hubkeras[ray]'.",
+)
 @ALLOW_OPS
 def command(
     handle: str,
@@ -41,17 +54,22 @@ def command(
     output: str | None,
     batch: int,
     labels: str | None,
+    engine: str,
     allow_ops: tuple[str, ...],
 ) -> None:
     """Applies a signature of a module to examples, and prints or writes its outputs.
 
     An input that is named more than once is a batch of examples. Images are decoded and resized to what the signature
-    expects. A file is read, computed and written batch by batch; nothing is written where something fails.
+    expects. A file is read, computed and written batch by batch; nothing is written where something fails. With
+    --engine ray, columns of the file that are no inputs stand in the result, too.
     """
     if not given and not file:
         raise click.UsageError("Give --input or --inputs, or both.")
+    if engine == "ray":
+        _check_use_of_ray(file, output, labels)
     with quiet_tensorflow():
         import hubkeras
+        from hubkeras.batch.ray_data import require_ray
         from hubkeras.cli.class_labels import find_labels
         from hubkeras.cli.input_values import InputValues
         from hubkeras.cli.result_files import check_result_path, result_file
@@ -59,10 +77,19 @@ def command(
 
         if output:
             check_result_path(output)
+        if engine == "ray":
+            require_ray()
         chosen = [tag for tag in tags.split(",") if tag] if tags is not None else None
         module = hubkeras.load(handle, tags=chosen, allow_ops=allow_ops)
         name = module.signature_name(signature)
         values = InputValues(module, name)
+        if engine == "ray" and file and output:
+            from hubkeras.cli.ray_rows import FilePredictor
+
+            arguments = {name: values.tensor(name, column) for name, column in values.parse(given).items()}
+            options = {"tags": chosen, "arguments": arguments, "allow_ops": allow_ops}
+            _run_by_ray(FilePredictor(handle, name, batch_size=batch, **options), file, output)
+            return
         with contextlib.ExitStack() as stack:
             if output:
                 write = stack.enter_context(result_file(output))
@@ -70,6 +97,24 @@ def command(
                 write = ResultPrinter(find_labels(module, labels)).write
             for inputs in _show_progress(_inputs(values, given, file, batch), bool(file)):
                 write(_apply(module, name, inputs))
+
+
+def _check_use_of_ray(file: str | None, output: str | None, labels: str | None) -> None:
+    if not file or Path(file).suffix.lower() not in _FILES_FOR_RAY:
+        raise click.UsageError(f"--engine ray takes --inputs FILE, named {', '.join(_FILES_FOR_RAY)}.")
+    if not output or Path(output).suffix.lower() not in _RESULTS_OF_RAY:
+        raise click.UsageError(f"--engine ray needs --output FILE, named {' or '.join(_RESULTS_OF_RAY)}.")
+    if labels:
+        raise click.UsageError("--labels is for results that are printed; --engine ray writes a file.")
+
+
+def _run_by_ray(predictor: Any, file: str, output: str) -> None:
+    from hubkeras.cli.ray_rows import ray_batches
+    from hubkeras.cli.result_files import result_file
+
+    with result_file(output) as write:
+        for table in _show_progress(ray_batches(predictor, file), True):
+            write(table)
 
 
 def _inputs(values: InputValues, given: Sequence[str], file: str | None, size: int) -> Iterator[dict[str, Any]]:
