@@ -12,7 +12,7 @@ from building import write as build
 from pyarrow import parquet
 
 import hubkeras
-from batch.workers import Killer
+from batch.workers import kill_worker
 from hubkeras.batch import Predictor
 from hubkeras.cli.demo import MODULE
 from hubkeras.cli.main import main
@@ -61,10 +61,13 @@ def test_every_row_once_though_a_worker_dies(ray, texts):
 
     table = parquet.read_table(texts)
     rows = ray.data.from_arrow([table.slice(start, 2000) for start in range(0, ROWS, 2000)])
-    killer = Killer("ray::MapWorker", delay=0.5)
     computed = map_batches(rows, Predictor(MODULE, batch_size=64), concurrency=2, num_cpus=0.9)
-    found = pa.concat_tables(list(computed.iter_batches(batch_size=None, batch_format="pyarrow")))
-    assert killer.killed
+    tables, killed = [], 0
+    for table in computed.iter_batches(batch_size=None, batch_format="pyarrow"):
+        killed = killed or kill_worker("ray::MapWorker")
+        tables.append(table)
+    found = pa.concat_tables(tables)
+    assert killed
     assert sorted(found["id"].to_pylist()) == list(range(ROWS))
     few = found.slice(ROWS // 2, 50)
     expected = hubkeras.load(MODULE)([sentence(row) for row in few["id"].to_pylist()]).numpy()

@@ -17,27 +17,33 @@ _LOADED = 300 << 20
 
 
 class Killer(threading.Thread):
-    """Kills one worker, some time after it has TensorFlow in it.
+    """Kills one worker, a second after it has TensorFlow in it.
 
     Args:
         name: What its command line contains.
-        delay: Seconds to wait.
     """
 
-    def __init__(self, name: str, delay: float = 1.0) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__(daemon=True)
-        self._name, self._delay = name, delay
+        self._name = name
         self.killed = 0
         """Its process, once it is killed."""
         self.start()
 
     def run(self) -> None:
         """Looks for it until there is one."""
-        while not (worker := _find_worker(self._name)):
+        while not _find_worker(self._name):
             time.sleep(0.2)
-        time.sleep(self._delay)
+        time.sleep(1)
+        self.killed = kill_worker(self._name)
+
+
+def kill_worker(name: str) -> int:
+    """Kills a worker that has TensorFlow in it, and returns its process; 0 if there is none."""
+    worker = _find_worker(name)
+    if worker:
         os.kill(worker, signal.SIGKILL)
-        self.killed = worker
+    return worker
 
 
 def _find_worker(name: str) -> int:
