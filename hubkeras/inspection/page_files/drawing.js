@@ -1,5 +1,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const BOX_HEIGHT = 46, GAP_X = 26, GAP_Y = 54, ROW_WIDTH = 1100;
+const SMALLEST = 0.85;  // times the size of a box, at which its letters are still read with ease
+const HINT = matchMedia("(pointer: coarse)").matches ? "Tap it, then drag to move and pinch to zoom. A tap opens a box." : "Arrow keys move, + and − zoom, Enter opens, Backspace goes up.";
 const STATE_OPS = /^(VarHandleOp|Variable|VariableV2|AutoReloadVariable|.*HashTable.*)$/;
 
 function s(tag, attributes, ...children) {
@@ -72,7 +74,7 @@ function layout(children, edges) {
     }
   }
   const height = y - GAP_Y + 48, shownWidth = Math.max(widest + 48, 480), shownHeight = Math.max(height, 360);  // a few boxes stay small
-  return { boxes, view: { x: -shownWidth / 2, y: -24 - (shownHeight - height) / 2, width: shownWidth, height: shownHeight } };
+  return { boxes, least: { width: widest + 48, height }, view: { x: -shownWidth / 2, y: -24 - (shownHeight - height) / 2, width: shownWidth, height: shownHeight } };
 }
 
 function drawGraph(root) {
@@ -82,14 +84,23 @@ function drawGraph(root) {
   const told = h("div", { class: "told soft", "aria-live": "polite" });
   const button = (text, label, action) => h("button", { type: "button", "aria-label": label, title: label, onclick: action }, text);
   const frame = h("div", { class: "drawing" },
-    h("div", { class: "bar-top" }, crumbs, button("↑", "Up to the scope around", up), button("−", "Zoom out", () => zoom(1.3)), button("+", "Zoom in", () => zoom(1 / 1.3)), button("Fit", "Show all", () => show(whole))),
+    h("div", { class: "bar-top" }, crumbs, h("div", { class: "tools" },
+      button("↑", "Up to the scope around", up), button("−", "Zoom out", () => zoom(1.3)), button("+", "Zoom in", () => zoom(1 / 1.3)), button("Fit", "Show all", () => show(whole)))),
     svg, told);
   let whole, view, current;
 
   function show(box) { view = { ...box }; svg.setAttribute("viewBox", `${view.x} ${view.y} ${view.width} ${view.height}`); }
-  function zoom(factor, px = 0.5, py = 0.5) {
+  /** Shows as much as can be read, from the top; "Fit" shows all. */
+  function begin() {
+    const room = { width: svg.clientWidth || Math.min(innerWidth - 42, 1046), height: svg.clientHeight || Math.min(innerHeight * 0.66, 608) };
+    const width = Math.min(whole.width, room.width / SMALLEST), height = Math.min(whole.height, room.height / SMALLEST);
+    show({ x: whole.x + (whole.width - width) / 2, y: whole.y, width, height });
+  }
+  /** What lies at a place of the window, in the drawing's own numbers. */
+  function at(x, y) { return new DOMPoint(x, y).matrixTransform(svg.getScreenCTM().inverse()); }
+  function zoom(factor, point = { x: view.x + view.width / 2, y: view.y + view.height / 2 }) {
     const width = Math.min(Math.max(view.width * factor, 60), whole.width * 6), scale = width / view.width;
-    show({ x: view.x + view.width * px * (1 - scale), y: view.y + view.height * py * (1 - scale), width, height: view.height * scale });
+    show({ x: point.x + (view.x - point.x) * scale, y: point.y + (view.y - point.y) * scale, width, height: view.height * scale });
   }
   function pan(dx, dy) { show({ ...view, x: view.x + dx, y: view.y + dy }); }
   function open(child) { if (child.children.length) { path.push(child); render(true); } }
@@ -106,7 +117,7 @@ function drawGraph(root) {
 
   function render(focus) {
     current = path[path.length - 1];
-    const { boxes, view: box } = layout(current.children, current.edges);
+    const { boxes, least, view: box } = layout(current.children, current.edges);
     const lines = current.edges.map(([from, to, count]) => {
       const a = boxes[from], b = boxes[to];
       const x1 = a.x + a.width / 2, y1 = a.y + BOX_HEIGHT, x2 = b.x + b.width / 2, y2 = b.y, bend = Math.max(Math.abs(y2 - y1) * 0.45, 24);
@@ -132,8 +143,9 @@ function drawGraph(root) {
     svg.replaceChildren(...lines, ...groups);
     crumbs.replaceChildren(...path.map((scope, i) => h("button", { type: "button", "aria-current": i === path.length - 1 ? "location" : null, onclick: () => { path.length = i + 1; render(true); } }, i ? scope.name : "graph")));
     whole = box;
-    show(box);
-    told.textContent = `${plural(current.children.length, "box").replace("boxs", "boxes")}, ${plural(current.nodes, "node")}. Arrow keys move, + and − zoom, Enter opens, Backspace goes up.`;
+    begin();
+    const isPart = view.width < least.width || view.height < least.height;
+    told.textContent = `${plural(current.children.length, "box").replace("boxs", "boxes")}, ${plural(current.nodes, "node")}. ${isPart ? "Not all of them are in sight: “Fit” shows them. " : ""}${HINT}`;
     if (focus) svg.focus({ preventScroll: true });
   }
 
@@ -147,8 +159,7 @@ function drawGraph(root) {
   svg.addEventListener("wheel", (event) => {
     if (!event.ctrlKey && document.activeElement !== svg && !svg.contains(document.activeElement)) return;
     event.preventDefault();
-    const rect = svg.getBoundingClientRect();
-    zoom(event.deltaY > 0 ? 1.15 : 1 / 1.15, (event.clientX - rect.left) / rect.width, (event.clientY - rect.top) / rect.height);
+    zoom(event.deltaY > 0 ? 1.15 : 1 / 1.15, at(event.clientX, event.clientY));
   }, { passive: false });
 
   const pointers = new Map();
@@ -158,12 +169,13 @@ function drawGraph(root) {
     const before = pointers.get(event.pointerId);
     if (!before) return;
     const rect = svg.getBoundingClientRect(), scale = Math.max(view.width / rect.width, view.height / rect.height);
-    const dx = event.clientX - before.clientX, dy = event.clientY - before.clientY;
+    const dx = event.clientX - before.clientX, scrolls = event.pointerType === "touch" && !svg.matches(":focus, :focus-within");
+    const dy = scrolls ? 0 : event.clientY - before.clientY;  // up and down move the page until the drawing was tapped
     if (Math.abs(dx) + Math.abs(dy) > 3) moved = true;
     if (pointers.size === 2) {
       const other = [...pointers.values()].find((pointer) => pointer.pointerId !== event.pointerId);
       const distance = (p) => Math.hypot(p.clientX - other.clientX, p.clientY - other.clientY);
-      zoom(distance(before) / Math.max(distance(event), 1), (other.clientX - rect.left) / rect.width, (other.clientY - rect.top) / rect.height);
+      zoom(distance(before) / Math.max(distance(event), 1), at(other.clientX, other.clientY));
     } else if (moved || event.pointerType === "mouse") pan(-dx * scale, -dy * scale);
     if (moved || pointers.size === 2) pointers.set(event.pointerId, event);
   });
