@@ -92,13 +92,23 @@ class InputValues:
             return _encoded(values) if info.dtype == tf.string else values
         examples = [self._example(name, info, value) for value in values]
         if _is_ragged(info):
-            return tf.ragged.constant(examples, dtype=info.dtype)
+            return self._ragged(name, info, examples)
         if not self.is_batched(name):
             rank = info.get_shape().rank or 0
             whole = np.asarray(examples[0]) if len(examples) == 1 else None
             if whole is not None and whole.ndim == rank:
                 examples = examples[0]
         return self._stack(name, info, examples)
+
+    def _ragged(self, name: str, info: ParsedTensorInfo, examples: list[Any]) -> tf.RaggedTensor:
+        try:
+            return tf.ragged.constant(examples, dtype=info.dtype)
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"Cannot read input {name!r}",
+                expected=f"for each example a list of {info.dtype.name}, nested as in shape {info.get_shape()}",
+                received=str(examples)[:200],
+            ) from error
 
     def _stack(self, name: str, info: ParsedTensorInfo, examples: Any) -> Any:
         shapes = {np.shape(example) for example in examples} if isinstance(examples, list) else set()

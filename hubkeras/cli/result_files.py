@@ -83,6 +83,7 @@ def _npz(path: Path) -> Iterator[Callable[[Results], None]]:
                 nonlocal rows
                 for number, (name, array) in enumerate(results.items()):
                     if array.dtype == object:
+                        _require_no_lists(name, array)
                         texts.setdefault(name, []).append(array)
                         continue
                     if name not in files:
@@ -106,6 +107,15 @@ def _npz(path: Path) -> Iterator[Callable[[Results], None]]:
                     whole = np.concatenate(arrays)
                     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                         np.lib.format.write_array(member, whole.astype(np.bytes_), allow_pickle=False)
+
+
+def _require_no_lists(name: str, array: np.ndarray) -> None:
+    if any(isinstance(value, list) for value in array):
+        raise ExportError(
+            f"Cannot write the output {name!r} to an .npz file: it is ragged",
+            expected="rows of one length",
+            fix="Write a .jsonl or .parquet file",
+        )
 
 
 def _copy_array(archive: zipfile.ZipFile, name: str, file: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> None:

@@ -65,7 +65,7 @@ def _is_classes(array: np.ndarray, labels: list[str]) -> bool:
 def _text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if np.ndim(value) == 0 or isinstance(value, list) or np.asarray(value).dtype == object:
+    if isinstance(value, list) or np.ndim(value) == 0 or np.asarray(value).dtype == object:
         return json.dumps(plain(value), ensure_ascii=False)
     array = np.asarray(value)
     if array.size <= _NUMBERS:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +21,7 @@ from hubkeras.cli.demo import MODULE
 from hubkeras.cli.main import main
 
 ROOT = Path(__file__).parents[2]
+RAGGED = ROOT / "tests" / "golden" / "modules" / "ragged_text"
 TEXTS = ["a spicy stew", "fog along the coast", "the coach trains"]
 
 
@@ -209,3 +212,50 @@ def test_tensorflow_is_silent():
     assert done.stderr == ""
     assert done.stdout.splitlines()[0] == "example 1"
     assert len(done.stdout.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("signature", "given", "printed"),
+    [
+        ("ragged", ["default=[1, 2, 3]", "default=[4]"], "scaled: [-0.19"),
+        ("deep", ["ids=[[1], [2, 3]]"], "back: [[1], [2, 3]]"),
+    ],
+)
+def test_ragged_values_are_lists(signature, given, printed, capsys):
+    arguments = [argument for text in given for argument in ("--input", text)]
+    assert main(["run", str(RAGGED), "--signature", signature, *arguments]) == 0
+    assert printed in capsys.readouterr().out
+
+
+def test_ragged_values_go_to_files_that_hold_lists(tmp_path, capsys):
+    """An array cannot; nothing is written then, numbers or texts."""
+    given = ["--signature", "ragged", "--input", "default=[1, 2]", "--input", "default=[4]", "--output"]
+    assert main(["run", str(RAGGED), *given, str(tmp_path / "out.jsonl")]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [len(row["scaled"]) for row in rows] == [2, 1]
+    for arguments in (given, ["--input", "default=a b", "--output"]):
+        assert main(["run", str(RAGGED), *arguments, str(tmp_path / "out.npz")]) == 1
+        assert "to an .npz file: it is ragged" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+@pytest.mark.parametrize("value", ['{"a": 1}', "[[1, 2]]", '["text"]'])
+def test_what_is_no_list_of_numbers_is_refused_by_name(value, capsys):
+    assert main(["run", str(RAGGED), "--signature", "ragged", "--input", f"default={value}"]) == 1
+    error = capsys.readouterr().err
+    assert re.match(r"hubkeras: Cannot (read|convert) input 'default'.* Expected: .*float32.* Received: ", error), error
+
+
+def test_a_terminal_is_shown_how_far_it_is(tmp_path, monkeypatch, capsys):
+    """And nothing is left of that on the screen; results go to standard output alone."""
+    (tmp_path / "rows.jsonl").write_text("".join(f"{json.dumps({'text': text})}\n" for text in TEXTS))
+    screen, terminal = pty.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+    with os.fdopen(terminal, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert main(["run", str(MODULE), "--inputs", str(tmp_path / "rows.jsonl"), "--batch", "1"]) == 0
+        shown = os.read(screen, 1 << 16).decode()
+    os.close(screen)
+    assert " batches" in shown
+    assert shown.rstrip().endswith("\x1b[2K"), "the line is erased in the end"
+    assert capsys.readouterr().out.count("example ") == 3
