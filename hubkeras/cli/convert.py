@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hubkeras.cli.verbs import ALLOW_OPS, HANDLE, quiet_tensorflow, verb
+from hubkeras.cli.verbs import ALLOW_OPS, HANDLE, complete_files, quiet_tensorflow, verb
 
 
 @verb(
@@ -20,7 +20,7 @@ from hubkeras.cli.verbs import ALLOW_OPS, HANDLE, quiet_tensorflow, verb
     short_help="Write a module in another format and verify it.",
 )
 @HANDLE
-@click.argument("path", metavar="PATH")
+@click.argument("path", metavar="PATH", shell_complete=complete_files)
 @click.option(
     "--to",
     required=True,
@@ -28,7 +28,12 @@ from hubkeras.cli.verbs import ALLOW_OPS, HANDLE, quiet_tensorflow, verb
     help="The format.",
 )
 @click.option("--tag", "tags", multiple=True, metavar="TAG", help="Tag of the graph variant for inference; repeatable.")
-@click.option("--weights", metavar="FILE", help="Values of the variables, as --to weights has written them.")
+@click.option(
+    "--weights",
+    metavar="FILE",
+    shell_complete=complete_files,
+    help="Values of the variables, as --to weights has written them.",
+)
 @click.option("--signature", metavar="NAME", help="The signature of a Keras or ONNX model.")
 @click.option("--trainable", is_flag=True, help="Whether the layer in a Keras model is trainable.")
 @ALLOW_OPS

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubkeras.cli.verbs import verb
+from hubkeras.cli.verbs import complete_files, verb
 
 if TYPE_CHECKING:
     from hubkeras.migration.files import FileReport
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     examples=("hubkeras migrate src notebooks train.py", "hubkeras migrate --write ."),
     short_help="Find uses of tensorflow_hub in code, and rewrite what is safe.",
 )
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...", shell_complete=complete_files)
 @click.option("--write", is_flag=True, help="Rewrite the files; without it they are only read.")
 @click.pass_context
 def command(context: click.Context, paths: tuple[str, ...], write: bool) -> None:

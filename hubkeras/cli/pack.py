@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import click
 
-from hubkeras.cli.verbs import HANDLE, verb
+from hubkeras.cli.verbs import HANDLE, complete_files, quiet_tensorflow, verb
 
 _EXAMPLES = ("hubkeras pack path/to/module module.tar.gz",)
 
 
 @verb(examples=_EXAMPLES, short_help="Pack a module for a server of the hosting protocol.")
 @HANDLE
-@click.argument("archive", metavar="ARCHIVE")
+@click.argument("archive", metavar="ARCHIVE", shell_complete=complete_files)
 def command(handle: str, archive: str) -> None:
     """Packs a module into a .tar.gz that does not exist yet; the same module gives the same bytes."""
-    import hubkeras
+    with quiet_tensorflow():
+        import hubkeras
 
-    hubkeras.pack(hubkeras.resolve(handle), archive)
+        hubkeras.pack(hubkeras.resolve(handle), archive)
     click.echo(archive)

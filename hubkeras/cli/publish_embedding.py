@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubkeras.cli.verbs import quiet_tensorflow, verb
+from hubkeras.cli.verbs import complete_files, quiet_tensorflow, verb
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -18,8 +18,8 @@ _EXAMPLES = (
 
 
 @verb(name="publish-embedding", examples=_EXAMPLES, short_help="Make a text embedding of a file of word vectors.")
-@click.argument("file", metavar="FILE")
-@click.argument("path", metavar="PATH")
+@click.argument("file", metavar="FILE", shell_complete=complete_files)
+@click.argument("path", metavar="PATH", shell_complete=complete_files)
 @click.option("--to", type=click.Choice(["tf1_hub", "keras", "saved_model"]), default="tf1_hub", show_default=True)
 @click.option("--tokens", is_flag=True, help="Take tokens, and no sentences that are split at spaces.")
 @click.option("--oov-buckets", type=int, default=1, show_default=True, help="Buckets for unknown tokens.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hubkeras.cli.verbs import HANDLE, verb
+from hubkeras.cli.verbs import HANDLE, quiet_tensorflow, verb
 
 
 @verb(
@@ -17,6 +17,7 @@ from hubkeras.cli.verbs import HANDLE, verb
 @HANDLE
 def command(handle: str) -> None:
     """Prints the directory of a module; fetches it into the cache where it is not there yet."""
-    import hubkeras
+    with quiet_tensorflow():  # which reads gs:// and the like
+        import hubkeras
 
-    click.echo(hubkeras.resolve(handle))
+        click.echo(hubkeras.resolve(handle))

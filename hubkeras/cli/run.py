@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hubkeras.cli.verbs import ALLOW_OPS, HANDLE, quiet_tensorflow, verb
+from hubkeras.cli.verbs import ALLOW_OPS, HANDLE, complete_files, quiet_tensorflow, verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,12 +30,20 @@ _RESULTS_OF_RAY = (".jsonl", ".parquet")
 )
 @HANDLE
 @click.option("--input", "given", multiple=True, metavar="NAME=VALUE", help="A value, JSON, or @FILE; repeatable.")
-@click.option("--inputs", "file", metavar="FILE", help="Examples: .npz, .jsonl, .csv or .parquet, by names of inputs.")
+@click.option(
+    "--inputs",
+    "file",
+    metavar="FILE",
+    shell_complete=complete_files,
+    help="Examples: .npz, .jsonl, .csv or .parquet, by names of inputs.",
+)
 @click.option("--signature", metavar="NAME", help="Which one to apply; else the default one.")
 @click.option("--tags", metavar="TAG,TAG", help="Which graph variant to use; else the default one.")
-@click.option("--output", metavar="FILE", help="Where to write results: .npz, .jsonl or .parquet.")
+@click.option(
+    "--output", metavar="FILE", shell_complete=complete_files, help="Where to write results: .npz, .jsonl or .parquet."
+)
 @click.option("--batch", type=click.IntRange(1), default=32, show_default=True, help="Examples at a time.")
-@click.option("--labels", metavar="FILE", help="Names of classes, one a line.")
+@click.option("--labels", metavar="FILE", shell_complete=complete_files, help="Names of classes, one a line.")
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),

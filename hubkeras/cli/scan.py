@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hubkeras.cli.verbs import HANDLE, verb
+from hubkeras.cli.verbs import HANDLE, quiet_tensorflow, verb
 
 
 @verb(
@@ -22,9 +22,10 @@ def command(context: click.Context, handle: str) -> None:
     Such operations read or write files, reach the network or call Python. The exit status is 1 where the module is
     refused. An operation that is not on the list is refused also where this installation does not know it.
     """
-    import hubkeras
+    with quiet_tensorflow():  # which reads gs:// and the like
+        import hubkeras
 
-    gate = hubkeras.describe(handle).gate
+        gate = hubkeras.describe(handle).gate
     if gate.allowed:
         click.echo("allowed: all operations that the module can run are on the list")
         return

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from hubkeras.cli.verbs import HANDLE, quiet_tensorflow, verb
+from hubkeras.cli.verbs import HANDLE, complete_files, quiet_tensorflow, verb
 
 
 @verb(
@@ -20,7 +20,9 @@ from hubkeras.cli.verbs import HANDLE, quiet_tensorflow, verb
 )
 @HANDLE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--html", "page", metavar="FILE", help="Write a web page that needs nothing else.")
+@click.option(
+    "--html", "page", metavar="FILE", shell_complete=complete_files, help="Write a web page that needs nothing else."
+)
 @click.option("--flops", is_flag=True, help="Count floating point operations of one example (starts TensorFlow).")
 def command(handle: str, as_json: bool, page: str | None, flops: bool) -> None:
     """Prints what a module holds, without running anything of it, and Python programs that use it."""

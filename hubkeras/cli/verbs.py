@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -60,7 +61,13 @@ def verb(*, examples: Sequence[str] = (), **attributes: Any) -> Callable[[Callab
     return decorate
 
 
-HANDLE: Any = click.argument("handle", metavar="HANDLE")
+def complete_files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Lets the shell complete what may be a file or a directory, as it does for other commands."""
+    del context, parameter
+    return [CompletionItem(incomplete, type="file")]
+
+
+HANDLE: Any = click.argument("handle", metavar="HANDLE", shell_complete=complete_files)
 ALLOW_OPS: Any = click.option(
     "--allow-op", "allow_ops", multiple=True, metavar="OP", help="Allow an operation that the gate refuses; repeatable."
 )

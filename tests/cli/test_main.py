@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from click.shell_completion import BashComplete
 from click.testing import CliRunner
 from savedmodel.builder import const, meta_graph, node, placeholder, write_module
 
@@ -183,3 +184,28 @@ def test_shell_completion_knows_the_verbs():
     """`eval "$(_HUBKERAS_COMPLETE=bash_source hubkeras)"` asks like this."""
     done = run(_HUBKERAS_COMPLETE="bash_complete", COMP_WORDS="hubkeras s", COMP_CWORD="1")
     assert {"plain,scan", "plain,show"} == set(done.stdout.split())
+
+
+def test_bash_completes(tmp_path):
+    """As a user has it who follows the README: the function asks the command, which names verbs."""
+    command = tmp_path / "hubkeras"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m hubkeras.cli.main "$@"\n')
+    command.chmod(0o755)
+    script = """
+        eval "$(_HUBKERAS_COMPLETE=bash_source hubkeras)"
+        COMP_WORDS=(hubkeras mig) COMP_CWORD=1
+        _hubkeras_completion hubkeras
+        echo "${COMPREPLY[@]}"
+    """
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=300, check=True, env=env)
+    assert done.stdout == "migrate\n"
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("words", ["show some", "run some_module --inputs some", "convert some_module some"])
+def test_handles_and_files_complete_as_files(words, monkeypatch):
+    monkeypatch.setenv("COMP_WORDS", f"hubkeras {words}")
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
+    complete = BashComplete(cli, {}, "hubkeras", "_HUBKERAS_COMPLETE")
+    assert complete.complete() == "file,some"
