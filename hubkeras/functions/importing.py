@@ -20,7 +20,7 @@ from hubkeras.savedmodel.protos import MetaGraphDef
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from hubkeras.graphs.op_policy import OpPolicy
     from hubkeras.graphs.subgraph import Subgraph
@@ -150,15 +150,32 @@ def _run_import(
     results = tf.graph_util.import_graph_def(
         graph_def, input_map=given, return_elements=[*wanted, *filled], name=scope, producer_op_list=producer_ops
     )
-    for tensor in results[len(wanted) :]:
+    _check_sizes(results[len(wanted) :], f"Cannot import {purpose}")
+    return results[: len(wanted)]
+
+
+def check_filled(graph: tf.Graph, where: str) -> None:
+    """Refuses a graph that TensorFlow has imported itself, if Grappler would end the process over it.
+
+    Args:
+        graph: Such as that of a function of a TF2 SavedModel.
+        where: Whose it is, for messages.
+
+    Raises:
+        FormatError: A shape overflows.
+    """
+    _check_sizes([op.outputs[0] for op in graph.get_operations() if op.type in _FILLED], f"Cannot load {where}")
+
+
+def _check_sizes(tensors: Iterable[tf.Tensor], problem: str) -> None:
+    for tensor in tensors:
         if tensor.shape.is_fully_defined() and tensor.shape.num_elements() > MOST_ELEMENTS:
             raise FormatError(
-                f"Cannot import {purpose}",
+                problem,
                 expected=f"tensors of at most {MOST_ELEMENTS} elements",
                 received=f"shape {tensor.shape} of {tensor.name!r}",
                 fix="The module is damaged, or was made to do harm",
             )
-    return results[: len(wanted)]
 
 
 def _import(

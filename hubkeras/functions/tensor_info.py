@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from hubkeras.errors import FormatError
 from hubkeras.graphs.tensorflow_internals import decode_type_spec
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class ParsedTensorInfo:
         if self._info.kind == "dense":
             return tf.TensorSpec(self.get_shape(), self.dtype, self.name)
         if self._info.type_spec is not None:
-            return decode_type_spec(self._info.type_spec)
+            return _decoded(self._info, self._info.type_spec)
         return tf.SparseTensorSpec(self.get_shape(), self.dtype)
 
     def __repr__(self) -> str:
@@ -115,6 +116,33 @@ class ParsedTensorInfo:
         if self.is_sparse:
             return tf.SparseTensor(*tensors)
         return tf.nest.pack_sequence_as(self.type_spec, list(tensors), expand_composites=True)
+
+
+def _decoded(info: TensorInfo, serialized: bytes) -> tf.TypeSpec:
+    """Reads the type specification of a composite tensor.
+
+    Raises:
+        FormatError: It is damaged, or of a kind that this process does not know.
+    """
+    try:
+        spec = decode_type_spec(serialized)
+    except Exception as error:  # TensorFlow's decoder fails with whatever its Python happens to raise
+        raise _no_spec(info, f"{type(error).__name__}: {error}") from error
+    if not isinstance(spec, tf.TypeSpec):
+        raise _no_spec(info, type(spec).__name__)
+    # Before it is taken apart: a number in the file says into how many tensors.
+    if isinstance(spec, tf.RaggedTensorSpec) and not 0 <= spec.ragged_rank < len(info.tensors):
+        raise _no_spec(info, f"{spec.ragged_rank} ragged dimensions of {len(info.tensors)} tensors")
+    return spec
+
+
+def _no_spec(info: TensorInfo, received: str) -> FormatError:
+    return FormatError(
+        f"Cannot read the type specification of {info.name!r} in a signature",
+        expected="that of a composite tensor which TensorFlow knows",
+        received=received.partition("\n")[0],
+        fix="The module is damaged, or its types come from a package that must be imported first",
+    )
 
 
 def _with_shape(tensor: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:

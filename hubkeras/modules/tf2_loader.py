@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import CorruptFileError, FormatError, HubKerasError, MissingFileError, TagsError, UnsupportedError
+from hubkeras.functions.importing import check_filled
 from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.object_graph import check_object_graph
 from hubkeras.modules.tf2_objects import LoadedObject
 from hubkeras.savedmodel.reader import read_module, read_saved_model
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from hubkeras.graphs.op_policy import OpPolicy
     from hubkeras.handles.filesystem_path import AnyPath
@@ -53,6 +54,8 @@ def load_tf2(
         loaded = tf.saved_model.load(str(directory), chosen, options)
         _check_signatures(getattr(loaded, "signatures", {}))
         _check_losses(getattr(loaded, "regularization_losses", ()))
+        for graph in _graphs_of(loaded):
+            check_filled(graph, f"TF2 SavedModel {directory}")
     except (HubKerasError, MemoryError):
         raise
     # A damaged object graph makes TensorFlow's loader fail with whatever its Python happens to raise.
@@ -92,6 +95,14 @@ def _check_unchanged(directory: AnyPath, meta_graph: Any) -> None:
 
 def _bytes(meta_graph: Any) -> bytes:
     return meta_graph.SerializeToString(deterministic=True)
+
+
+def _graphs_of(loaded: Any) -> Iterator[tf.Graph]:
+    """Yields the graphs of all functions that objects have."""
+    for found in tf.train.TrackableView(loaded).descendants():
+        for function in getattr(found, "concrete_functions", [found]):
+            if isinstance(getattr(function, "graph", None), tf.Graph):
+                yield function.graph
 
 
 def _check_signatures(signatures: Mapping[str, Any]) -> None:

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf.struct_pb2 import TypeSpecProto
 
-from hubkeras.errors import InputError
+from hubkeras.errors import FormatError, InputError
 from hubkeras.functions.tensor_info import ParsedTensorInfo
+from hubkeras.graphs.tensorflow_internals import encode_type_spec
 from hubkeras.modules.inputs import by_name, convert
 from hubkeras.savedmodel.description import TensorInfo
 
@@ -178,3 +180,28 @@ def test_wrong_names_are_refused(inputs, infos, words):
         by_name(inputs, infos, "mine")
     for word in ["'mine'", *words.split(" ")]:
         assert word in str(caught.value), caught.value
+
+
+def ragged_of_rank(rank):
+    proto = TypeSpecProto.FromString(encode_type_spec(tf.RaggedTensorSpec(ragged_rank=1)))
+    for value in proto.type_state.tuple_value.values:
+        if value.WhichOneof("kind") == "int64_value":
+            value.int64_value = rank
+    return proto
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        b"",
+        b"\xff",
+        TypeSpecProto(type_spec_class=TypeSpecProto.REGISTERED_TYPE_SPEC, type_spec_class_name="os.system"),
+        ragged_of_rank(1 << 40),
+    ],
+)
+def test_a_type_specification_that_nobody_wrote(spec):
+    """The last one stands for more tensors than memory holds."""
+    spec = spec if isinstance(spec, bytes) else spec.SerializeToString()
+    info = ParsedTensorInfo(TensorInfo("x", "float32", None, "ragged", ("x:0", "x:1"), spec))
+    with pytest.raises(FormatError, match="Cannot read the type specification of 'x'"):
+        _ = info.component_specs

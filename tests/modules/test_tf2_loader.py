@@ -237,3 +237,23 @@ def test_debug_info_that_cannot_be_read(golden):
     (golden / "debug" / "saved_model_debug_info.pb").write_bytes(b"\xff")
     with pytest.raises(CorruptFileError, match=r"debug_info"):
         hubkeras.load(golden)
+
+
+def test_a_shape_that_overflows(tmp_path):
+    """Grappler ends the process when the function is first called."""
+    module = tf.Module()
+    spec = tf.TensorSpec([], tf.float32)
+    module.f = tf.function(lambda x: x + tf.reduce_sum(tf.fill(tf.constant([3, 7], tf.int64), 1.0)), [spec])
+    tf.saved_model.save(module, str(tmp_path))
+    assert hubkeras.load(tmp_path).f(1.0) == 22
+
+    def overflow(proto):
+        nodes = [node for f in proto.meta_graphs[0].graph_def.library.function for node in f.node_def]
+        for sizes in (n for n in nodes if n.op == "Const" and n.attr["dtype"].type == tf.int64.as_datatype_enum):
+            sizes.attr["value"].tensor.CopyFrom(tf.make_tensor_proto([1 << 62, 3], tf.int64))
+        for node in nodes:
+            node.attr.pop("_output_shapes", None)
+
+    edit(tmp_path, overflow)
+    with pytest.raises(FormatError, match=r"\(4611686018427387904, 3\)"):
+        hubkeras.load(tmp_path)
