@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from hubkeras.cli.verbs import HANDLE, complete_files, quiet_tensorflow, verb
+from hubkeras.errors import ExportError
 
 
 @verb(
@@ -29,6 +30,8 @@ def command(handle: str, as_json: bool, page: str | None, flops: bool) -> None:
     from hubkeras.inspection.describing import describe, read
     from hubkeras.inspection.page import render_page
 
+    if page is not None and not Path(page).parent.is_dir():
+        raise ExportError(f"Cannot write {page}: there is no folder {Path(page).parent}")
     with quiet_tensorflow():
         summary = describe(handle, flops=flops)
     if page is not None:

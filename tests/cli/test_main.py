@@ -209,3 +209,11 @@ def test_handles_and_files_complete_as_files(words, monkeypatch):
     monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
     complete = BashComplete(cli, {}, "hubkeras", "_HUBKERAS_COMPLETE")
     assert complete.complete() == "file,some"
+
+
+def test_a_page_needs_a_folder(tmp_path, capsys):
+    assert main(["show", str(MODULE), "--html", str(tmp_path / "no" / "page.html")]) == 1
+    assert (
+        capsys.readouterr().err
+        == f"hubkeras: Cannot write {tmp_path}/no/page.html: there is no folder {tmp_path}/no.\n"
+    )
