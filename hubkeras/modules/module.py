@@ -169,10 +169,12 @@ class Module(DescribedModule, SavedAsObject):
         # As a call of the module takes them: a bare value for an only input, else a dict.
         specs: Any = {n: info.type_spec for n, info in inputs.items()}
         given = [specs if len(specs) > 1 else next(iter(specs.values()))] if specs else []
-        as_dict = "default" not in outputs
+        function = self.variant().function(name, ["default"] if "default" in outputs else None)
 
         def call(*values: Any) -> Any:
-            return self(*values, signature=name, as_dict=as_dict)
+            # Not by way of this class's call, whose gradients through v1 control flow belong to this process.
+            results = function.call_to_save(normalize(values[0] if values else None, inputs, name))
+            return results.get("default", results)
 
         return tf.function(call, input_signature=given, autograph=False)
 

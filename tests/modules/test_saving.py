@@ -77,6 +77,24 @@ def test_calls_and_signatures(saved, name, given):
                 np.testing.assert_array_equal(found, want)
 
 
+def test_gradients_through_loops(tmp_path):
+    """They travel with the call."""
+    module = hubkeras.load(MODULES / "nested_loops")
+    tf.saved_model.save(module, tmp_path / "saved")
+    loaded, x = tf.saved_model.load(tmp_path / "saved"), tf.constant(np.eye(3, dtype=np.int32))
+    gradients = []
+    for call in (module, loaded):
+        found = [v for v in tf.train.TrackableView(call).descendants() if isinstance(v, tf.Variable)]
+        variables = sorted(found, key=lambda v: v.name)
+        with tf.GradientTape() as tape:
+            y = tf.cast(call(x), tf.float32)
+        zero = tf.UnconnectedGradients.ZERO
+        gradients.append([tf.convert_to_tensor(g) for g in tape.gradient(y, variables, unconnected_gradients=zero)])
+    assert any(np.any(g) for g in gradients[0])
+    for want, got in zip(*gradients, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize(("name", "variable"), [("batch_renorm", "w"), ("tf2_reusable", "w")])
 def test_variables(tmp_path, name, variable):
     """The values that the variables have when it is saved; those that train still do."""
