@@ -21,14 +21,14 @@ def store_values(variables: Mapping[str, tf.Variable], store: Any) -> None:
         store: What Keras passes to `save_own_variables`.
     """
     for name, variable in variables.items():
-        value = variable.numpy()
         if variable.dtype == tf.string:
             # As one array of bytes: arrays of strings lose the zero bytes that a string of TensorFlow may end in.
-            texts = [bytes(v) for v in np.asarray(value, object).ravel()]
+            texts = [bytes(v) for v in np.asarray(variable.numpy(), object).ravel()]
             store[f"{key_of(name)}#bytes"] = np.frombuffer(b"".join(texts), np.uint8)
             store[f"{key_of(name)}#lengths"] = np.array([len(t) for t in texts], np.int64)
         else:
-            store[key_of(name)] = value
+            # Not as an array: Keras makes its own copy of whatever it gets, and a table may be large.
+            store[key_of(name)] = variable.read_value()
 
 
 def load_values(variables: Mapping[str, tf.Variable], store: Any, layer: str) -> None:

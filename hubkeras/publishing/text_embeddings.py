@@ -7,6 +7,7 @@ examples/text_embeddings_v2 of its repository).
 from __future__ import annotations
 
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,10 +49,11 @@ def publish_text_embedding(
     takes tokens and gives each one's vector. A token that the file lacks has the vector of its bucket: zeros, until it
     is trained; so has a text without tokens.
 
-    The file is read once, a few megabytes at a time; a terminal shows how far it is. Its form is that of GloVe,
-    fastText (`.vec`) or word2vec (text output), plain or packed with gzip: lines of a token and its numbers, separated
-    by spaces or tabs, perhaps below a line with their counts. Tokens are UTF-8 and may hold spaces, though only a
-    module that takes tokens can find these.
+    The file is read once, a few megabytes at a time; a terminal shows how far it is. Memory holds no table of a module
+    in TF1 Hub format, one of a SavedModel, and that of a Keras model with a copy of the partition that Keras is
+    writing. The form of the file is that of GloVe, fastText (`.vec`) or word2vec (text output), plain or packed with
+    gzip: lines of a token and its numbers, separated by spaces or tabs, perhaps below a line with their counts. Tokens
+    are UTF-8 and may hold spaces, though only a module that takes tokens can find these.
 
     Args:
         file: The file of word vectors.
@@ -135,7 +137,14 @@ class _Embedding:
             module.mkdir()
             self.write_module(module)
             layer = KerasLayer(module, trainable=True, name="text_embedding")
-            keras.Sequential([keras.Input((), dtype="string", name=self.input_name), layer]).save(file)
+            model = keras.Sequential([keras.Input((), dtype="string", name=self.input_name), layer])
+            # In place of `model.save(file)`, which builds the file in memory, with more copies of the table, wherever
+            # there is room.
+            saved = Path(temporary, "model")
+            keras.saving.save_model(model, saved, zipped=False)
+            with zipfile.ZipFile(file, "w") as archive:
+                for path in sorted(path for path in saved.rglob("*") if path.is_file()):
+                    archive.write(path, path.relative_to(saved))
 
     def write_saved_model(self, directory: Path) -> None:
         """Writes a TF2 SavedModel with what https://www.tensorflow.org/hub/reusable_saved_models asks for."""
