@@ -15,8 +15,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_damaged_modules_work_or_are_refused():
-    result = run(str(ROOT / "benchmarks" / "fuzz.py"), "--count", "150", "--jobs", "2")
-    assert "150 mutants" in result.stdout, result.stderr[-3000:]
+    result = run(str(ROOT / "benchmarks" / "fuzz.py"), "--count", "300", "--jobs", "2")
+    assert "300 mutants" in result.stdout, result.stderr[-3000:]
     assert result.returncode == 0, result.stdout[-8000:]
 
 
