@@ -76,12 +76,13 @@ class InputValues:
                 fix="`hubkeras show` prints signatures with their inputs",
             )
 
-    def tensor(self, name: str, values: Any) -> Any:
+    def tensor(self, name: str, values: Any, *, typed: bool) -> Any:
         """Makes the tensor of an input.
 
         Args:
             name: Of the input.
             values: An array, or a list of examples: numbers, texts, nested lists of these, texts of JSON, or `@file`.
+            typed: Whether they stood on the command line. Texts of a file may begin with an "@" of their own.
 
         Raises:
             InputError: A value does not fit.
@@ -90,7 +91,7 @@ class InputValues:
         info = self.infos[name]
         if isinstance(values, np.ndarray) and values.dtype != object:
             return _encoded(values) if info.dtype == tf.string else values
-        examples = [self._example(name, info, value) for value in values]
+        examples = [self._example(name, info, value, typed) for value in values]
         if _is_ragged(info):
             return self._ragged(name, info, examples)
         if not self.is_batched(name):
@@ -129,8 +130,8 @@ class InputValues:
             array if info.dtype == tf.string or array.dtype != np.float64 else array.astype(info.dtype.as_numpy_dtype)
         )
 
-    def _example(self, name: str, info: ParsedTensorInfo, value: Any) -> Any:
-        if isinstance(value, str) and value.startswith("@"):
+    def _example(self, name: str, info: ParsedTensorInfo, value: Any, typed: bool) -> Any:
+        if isinstance(value, str) and value.startswith("@") and (typed or info.dtype != tf.string):
             return self._file(name, info, Path(value[1:]))
         if info.dtype == tf.string:
             rank = info.get_shape().rank

@@ -112,7 +112,7 @@ class FilePredictor(Predictor):
         for name, column in signature.columns_for(table.column_names).items():
             place = table.schema.get_field_index(column)
             if signature.inputs[name].dtype != tf.string and _is_text(table.schema.types[place]):
-                array = np.asarray(values.tensor(name, table.column(place).to_pylist()))
+                array = np.asarray(values.tensor(name, table.column(place).to_pylist(), typed=False))
                 table = table.set_column(place, column, arrow_columns.from_numpy(name, array))
         return super().__call__(table)
 

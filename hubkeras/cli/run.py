@@ -94,7 +94,7 @@ def command(
         if engine == "ray" and file and output:
             from hubkeras.cli.ray_rows import FilePredictor
 
-            arguments = {name: values.tensor(name, column) for name, column in values.parse(given).items()}
+            arguments = {n: values.tensor(n, column, typed=True) for n, column in values.parse(given).items()}
             options = {"tags": chosen, "arguments": arguments, "allow_ops": allow_ops}
             _run_by_ray(FilePredictor(handle, name, batch_size=batch, **options), file, output)
             return
@@ -144,7 +144,8 @@ def _inputs(values: InputValues, given: Sequence[str], file: str | None, size: i
     for batch in batches:
         for name in batch:
             values.require(name)
-        yield {name: values.tensor(name, column) for name, column in {**fixed, **batch}.items()}
+        named = {name: values.tensor(name, column, typed=True) for name, column in fixed.items()}
+        yield named | {name: values.tensor(name, column, typed=not file) for name, column in batch.items()}
 
 
 def _apply(module: Any, signature: str, inputs: dict[str, Any]) -> dict[str, Any]:

@@ -97,6 +97,18 @@ def test_files_in_and_out(kind, size, vectors, tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["out.npz", source.name])
 
 
+def test_texts_of_a_file_may_begin_with_an_at(tmp_path, capsys):
+    """Only what is typed can name a file: examples may come from anywhere."""
+    (tmp_path / "texts.jsonl").write_text('"@weather fog and hail"')
+    result = tmp_path / "out.npz"
+    arguments = ["--inputs", str(tmp_path / "texts.jsonl"), "--output", str(result)]
+    assert main(["run", str(MODULE), *arguments]) == 0
+    want = hubkeras.load(MODULE)(["@weather fog and hail"])
+    np.testing.assert_allclose(np.load(result)["default"], want, rtol=1e-5)
+    assert main(["run", str(MODULE), "--input", "text=@weather fog and hail"]) == 1
+    assert "Cannot find weather fog and hail" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kind", ["npz", "jsonl", "parquet"])
 def test_several_inputs_and_outputs(kind, two_inputs, tmp_path):
     """Numbers, a scalar for all batches, and a text output."""
