@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hubkeras.layers.registration import register_with_keras
 
 if TYPE_CHECKING:
-    from hubkeras.conversion.convert import Conversion, convert
+    from hubkeras.formats.convert import Conversion, convert
     from hubkeras.handles.cache import (
         CachedModule,
         cache_size,
@@ -52,7 +52,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "CachedModule": "hubkeras.handles.cache",
-    "Conversion": "hubkeras.conversion.convert",
+    "Conversion": "hubkeras.formats.convert",
     "ImageModuleInfo": "hubkeras.publishing.attachments",
     "KerasLayer": "hubkeras.layers.keras_layer",
     "Module": "hubkeras.modules.module",
@@ -66,7 +66,7 @@ _HOMES = {
     "cache_size": "hubkeras.handles.cache",
     "cached_modules": "hubkeras.handles.cache",
     "check_signature": "hubkeras.publishing.signature_checks",
-    "convert": "hubkeras.conversion.convert",
+    "convert": "hubkeras.formats.convert",
     "create_module_spec": "hubkeras.publishing.module_specs",
     "create_module_spec_from_saved_model": "hubkeras.publishing.module_specs",
     "describe": "hubkeras.inspection.describing",

@@ -17,6 +17,7 @@ LONGEST_FIRST = (
     "tests/layers/test_saving_keras_files.py",
     "tests/layers/test_serving.py",
     "tests/inspection/test_usage_code.py",
+    "tests/formats/",
     "tests/conversion/",
     "tests/layers/",
     "tests/functions/test_variant_functions.py",

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from hubkeras.conversion.saved_model import loss_checks, signature_check
+from hubkeras.conversion.saved_model import loss_checks, named_variables, signature_check
 from hubkeras.conversion.verification import Check
 from hubkeras.errors import ConversionError, UnsupportedError
 from hubkeras.layers.keras_layer import KerasLayer
 from hubkeras.modules.module import Module
 from hubkeras.modules.object_calls import infos_of
-from hubkeras.publishing.saved_objects import call_signature, object_variables
+from hubkeras.modules.object_signatures import call_signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -158,7 +158,7 @@ def checks(module: Module | LoadedObject, path: Path, *, signature: str | None, 
 def _variables(module: Module | LoadedObject) -> dict[str, tf.Variable]:
     if isinstance(module, Module):
         return dict(module.state.by_name)
-    return {name: held.variable for name, held in object_variables(module).by_name.items()}
+    return named_variables(module)[0]
 
 
 def _apply(module: Module | LoadedObject, name: str, values: Mapping[str, Any]) -> Any:

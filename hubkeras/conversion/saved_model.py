@@ -19,8 +19,8 @@ from hubkeras.modules.defaults import default_signature
 from hubkeras.modules.loader import load
 from hubkeras.modules.module import Module
 from hubkeras.modules.object_calls import infos_of
+from hubkeras.modules.object_signatures import call_signature, object_variables
 from hubkeras.modules.signatures import is_parameter
-from hubkeras.publishing.saved_objects import call_signature, object_variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from hubkeras.functions.bound_subgraph import BoundSubgraph
     from hubkeras.functions.tensor_info import ParsedTensorInfo
+    from hubkeras.modules.object_signatures import ObjectSignature
     from hubkeras.modules.tf2_objects import LoadedObject
-    from hubkeras.publishing.saved_objects import ObjectSignature
 
 _log = logging.getLogger("hubkeras")
 IS_DIRECTORY = True
@@ -89,9 +89,7 @@ def _object_checks(module: LoadedObject, again: Any) -> Iterator[Check]:
     call, saved = call_signature(module), call_signature(again)
     if call is None or saved is None:
         return
-    tables = object_variables(module), object_variables(again)
-    known, found = ({name: held.variable for name, held in table.by_name.items()} for table in tables)
-    trained = [name for name, held in tables[0].by_name.items() if held.trainable]
+    (known, trained), (found, _) = named_variables(module), named_variables(again)
     for training in (False, True):
         yield Check(
             f"the call with training={training}",
@@ -102,6 +100,22 @@ def _object_checks(module: LoadedObject, again: Any) -> Iterator[Check]:
             state=(known, found),
             updates=training,
         )
+
+
+def named_variables(loaded: LoadedObject) -> tuple[dict[str, tf.Variable], list[str]]:
+    """Returns the variables of a TF2 object, and the names of those that are trained.
+
+    The names are such that another load of the object gives them as well.
+    """
+    named: dict[str, tf.Variable] = {}
+    trained: list[str] = []
+    for variable, is_trained in object_variables(loaded):
+        name = variable.name.partition(":")[0]
+        while name in named:
+            name += "_"
+        named[name] = variable
+        trained += [name] if is_trained else []
+    return named, trained
 
 
 def _call_object(call: ObjectSignature, training: bool, values: Mapping[str, Any]) -> Any:

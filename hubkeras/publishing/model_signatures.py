@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from hubkeras.errors import PublishingError, SignatureTypeError
 from hubkeras.layers.keras_internals import built_shapes
+from hubkeras.modules.output_names import DEFAULT, flat_names, name_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-DEFAULT = "default"
 _IMAGES = "images"
 _NAMED_BY_KERAS = re.compile(r"(keras_tensor|input_layer|input)(_\d+)?")
 _CALL_FORMS = "None, a model, a function, a tf.function with an input_signature, or a pair of a function and specs"
@@ -217,12 +217,12 @@ def _built_arguments(model: keras.Model) -> _Arguments | None:
     for key, shape in shapes.items():
         parameter = key.removesuffix("_shape")
         kwargs[parameter] = _specs_of_shape(shape, model.input_dtype)
-        names += _flat_names(parameter, kwargs[parameter])
+        names += flat_names(parameter, kwargs[parameter])
     needed = [p for p in _parameters(model.call).values() if p.default is p.empty and p.kind < p.VAR_KEYWORD]
     if any(p.name not in {*kwargs, "training"} and p.kind != p.VAR_POSITIONAL for p in needed):
         return None  # Keras remembers the shape of the first argument alone
     # nest sorts the keys of a dict
-    ordered = [n for key in sorted(kwargs) for n in _flat_names(key, kwargs[key])]
+    ordered = [n for key in sorted(kwargs) for n in flat_names(key, kwargs[key])]
     return _Arguments((), kwargs, ordered)
 
 
@@ -233,14 +233,6 @@ def _specs_of_shape(shape: Any, dtype: str) -> Any:
         # The first axis is the batch of that first call.
         return tf.TensorSpec([None, *shape[1:]], dtype)  # pyright: ignore[reportArgumentType]
     return [_specs_of_shape(value, dtype) for value in shape]
-
-
-def _flat_names(name: str, structure: Any) -> list[str]:
-    if isinstance(structure, Mapping):
-        return [n for key in sorted(structure) for n in _flat_names(str(key), structure[key])]
-    if isinstance(structure, (list, tuple)):
-        return [n for i, value in enumerate(structure) for n in _flat_names(f"{name}_{i}", value)]
-    return [name]
 
 
 def _given_arguments(function: Any, specs: Any) -> _Arguments:
@@ -263,38 +255,9 @@ def _function_arguments(function: Any, specs: Any, model: keras.Model, has_image
         return _given_arguments(getattr(function, "python_function", function), specs)
     if getattr(function, "input_signature", None) is not None:
         names = [n for n in _parameters(function.python_function) if n != "training"]
-        flat = [n for n, spec in zip(names, function.input_signature, strict=False) for n in _flat_names(n, spec)]
+        flat = [n for n, spec in zip(names, function.input_signature, strict=False) for n in flat_names(n, spec)]
         return _Arguments(tuple(function.input_signature), {}, flat)
     own = _model_arguments(model, has_images)
     if len(own.names) == 1:
         return _Arguments((own.specs[0],), {}, own.names)
     return _Arguments((), dict(zip(own.names, own.specs, strict=True)), sorted(own.names))
-
-
-# --- outputs ---------------------------------------------------------------------------------------------------
-
-
-def name_outputs(outputs: Any, names: Sequence[str] = ()) -> dict[str, Any]:
-    """Returns outputs by name.
-
-    Args:
-        outputs: What a model or function returned: a tensor; or tensors in a dict, list or tuple.
-        names: Names for several outputs that have none.
-
-    Returns:
-        A single one is "default". So is the only one of a dict, besides its own name.
-    """
-    if isinstance(outputs, Mapping):
-        named = dict(zip(_flat_names("", outputs), _flat(outputs), strict=True))
-    elif isinstance(outputs, (list, tuple)):
-        flat = _flat(outputs)
-        named = dict(zip(names if len(names) == len(flat) else _flat_names("output", outputs), flat, strict=True))
-    else:
-        return {DEFAULT: outputs}
-    if len(named) == 1:
-        named.setdefault(DEFAULT, next(iter(named.values())))
-    return named
-
-
-def _flat(structure: Any) -> list[Any]:
-    return tf.nest.flatten(structure)

@@ -10,8 +10,9 @@ from hubkeras.conversion.verification import Check
 from hubkeras.modules.export import write_module
 from hubkeras.modules.loader import load
 from hubkeras.modules.module import Module
-from hubkeras.publishing.model_signatures import DEFAULT
-from hubkeras.publishing.saved_objects import PublishedObject, object_signatures, object_variables
+from hubkeras.modules.object_signatures import object_signatures
+from hubkeras.modules.output_names import DEFAULT
+from hubkeras.publishing.saved_objects import PublishedObject, object_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,7 +67,7 @@ def _module_checks(module: Module, again: Module) -> Iterator[Check]:
 
 
 def _object_checks(module: LoadedObject, again: Module) -> Iterator[Check]:
-    variables = {name: held.variable for name, held in object_variables(module).by_name.items()}
+    variables = {name: held.variable for name, held in object_table(module).by_name.items()}
     for name, signature in object_signatures(module).items():
         # Another signature of a SavedModel knows no training. In the module all that are for training run its updates.
         for training in (False, True) if name == DEFAULT else (False,):

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.conversion.sources import open_source
 from hubkeras.conversion.verification import Verified, verify
 from hubkeras.conversion.weight_values import assign_values, read_values
 from hubkeras.errors import ConversionError
+from hubkeras.formats.sources import open_source
 from hubkeras.modules.staging import new_directory, new_file
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ _TARGETS = {
     "litert": "hubkeras.conversion.litert",
     "onnx": "hubkeras.conversion.onnx",
     "saved_model": "hubkeras.conversion.saved_model",
-    "tf1_hub": "hubkeras.conversion.tf1_hub",
+    "tf1_hub": "hubkeras.formats.tf1_hub",
     "weights": "hubkeras.conversion.weight_values",
 }
-"""By what a format is called, the module of this folder that has `IS_DIRECTORY`, `write` and `checks`."""
+"""By what a format is called, the module that has `IS_DIRECTORY`, `write` and `checks`."""
 _OPTIONS = {"keras": ("signature", "trainable"), "onnx": ("signature",)}
 """What may be chosen for a format."""
 

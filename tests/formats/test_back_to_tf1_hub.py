@@ -15,7 +15,7 @@ from publishing.trajectories import compare, run
 
 import hubkeras
 from hubkeras.errors import ConversionError, ExportExistsError, FormatError, UnsupportedError
-from hubkeras.publishing.saved_objects import object_variables
+from hubkeras.publishing.saved_objects import object_table
 from hubkeras.publishing.variable_nodes import weight_name
 
 ORIGINAL = os.environ.get("HUBKERAS_ORIGINAL_PYTHON")
@@ -105,7 +105,7 @@ def of_module(module, inputs):
 
 
 def of_object(loaded, inputs):
-    table = object_variables(loaded).by_name.items()
+    table = object_table(loaded).by_name.items()
 
     def call(training):
         return loaded(next(iter(inputs.values())), training=training, as_dict=True)
