@@ -92,15 +92,16 @@ def test_errors_of_workers_arrive(ray, tmp_path):
 
 def test_the_command_keeps_order_and_other_columns(ray, texts, tmp_path):
     """One file in, one file out."""
-    result = tmp_path / "vectors.parquet"
-    arguments = ["--engine", "ray", "--inputs", str(texts), "--output", str(result), "--batch", "256"]
+    source, result, rows = tmp_path / "texts.parquet", tmp_path / "vectors.parquet", 10_000
+    parquet.write_table(parquet.read_table(texts).slice(0, rows), source, row_group_size=1000)
+    arguments = ["--engine", "ray", "--inputs", str(source), "--output", str(result), "--batch", "256"]
     assert main(["run", str(MODULE), *arguments]) == 0
     found = parquet.read_table(result)
     assert found.column_names == ["id", "default"]
-    assert found["id"].to_pylist() == list(range(ROWS))
-    expected = hubkeras.load(MODULE)([sentence(row) for row in range(ROWS - 50, ROWS)]).numpy()
-    np.testing.assert_allclose(np.array(found["default"].slice(ROWS - 50).to_pylist()), expected, rtol=1e-5, atol=1e-6)
-    assert [path.name for path in tmp_path.iterdir()] == ["vectors.parquet"]
+    assert found["id"].to_pylist() == list(range(rows))
+    expected = hubkeras.load(MODULE)([sentence(row) for row in range(rows - 50, rows)]).numpy()
+    np.testing.assert_allclose(np.array(found["default"].slice(rows - 50).to_pylist()), expected, rtol=1e-5, atol=1e-6)
+    assert {path.name for path in tmp_path.iterdir()} == {"texts.parquet", "vectors.parquet"}
 
 
 @pytest.fixture(scope="module")
