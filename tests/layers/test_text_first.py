@@ -25,8 +25,9 @@ def handles(tmp_path_factory):
     lengths = Lengths()
     for training in (False, True):
         lengths.__call__.get_concrete_function(tf.TensorSpec([None], tf.string), training=training)
-    tf.saved_model.save(lengths, tmp_path_factory.mktemp("texts") / "tf2")
-    return {"tf1": GOLDEN / "modules" / "text_paths", "tf2": tmp_path_factory.getbasetemp() / "texts0" / "tf2"}
+    folder = tmp_path_factory.mktemp("lengths")
+    tf.saved_model.save(lengths, folder)
+    return {"tf1": GOLDEN / "modules" / "text_paths", "tf2": folder}
 
 
 @pytest.mark.parametrize("name", ["tf1", "tf2"])
