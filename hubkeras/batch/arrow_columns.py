@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow  # noqa: TID253  (imported by who has tables of it)
 
+from hubkeras.batch.columns import object_array
 from hubkeras.errors import InputError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 _MOST_VALUES = 1 << 30
 """How many values a chunk holds at most: offsets of a list are 32 bits wide."""
@@ -40,7 +41,7 @@ def to_numpy(column: Any) -> np.ndarray:
         lengths = array.value_lengths().to_numpy(zero_copy_only=False)
         if len(lengths) and (lengths == lengths[0]).all():
             return _stacked(array, int(lengths[0]))
-        return _objects(array.to_pylist())
+        return object_array(array.to_pylist())
     return array.to_numpy(zero_copy_only=False)
 
 
@@ -61,12 +62,6 @@ def _is_list(kind: Any) -> bool:
 def _stacked(array: Any, length: int) -> np.ndarray:
     values = to_numpy(array.flatten())  # not `.values`, which ignores where a slice begins
     return values.reshape(len(array), length, *values.shape[1:])
-
-
-def _objects(values: Sequence[Any]) -> np.ndarray:
-    array = np.empty(len(values), dtype=object)
-    array[:] = values
-    return array
 
 
 def first_null(column: Any) -> int | None:

@@ -10,7 +10,7 @@ import numpy as np
 from hubkeras.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 Outputs = dict[str, np.ndarray]
 """Results by the names of outputs, one row for each row of inputs."""
@@ -145,10 +145,17 @@ def as_array(values: Any) -> np.ndarray:
             array = np.array(None)
         if array.ndim and array.dtype.kind in "biufc":
             return array
-        objects = np.empty(len(values), dtype=object)
-        objects[:] = values
-        return objects
+        return object_array(values)
     raise InputError("Cannot read a column", expected="an array or a list", received=type(values).__name__)
+
+
+def object_array(rows: Sequence[Any]) -> np.ndarray:
+    """Returns rows as an array of objects."""
+    array = np.empty(len(rows), dtype=object)
+    # One by one: numpy would make a matrix of rows that happen to have one length.
+    for number, row in enumerate(rows):
+        array[number] = row
+    return array
 
 
 def _is_null(value: Any) -> bool:

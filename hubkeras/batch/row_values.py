@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from hubkeras.batch.columns import object_array
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -49,7 +51,7 @@ def output_array(value: Any) -> np.ndarray:
     if isinstance(value, tf.SparseTensor):
         value = tf.sparse.to_dense(value)
     if isinstance(value, tf.RaggedTensor):
-        return _objects(value.to_list())
+        return object_array(value.to_list())
     return np.asarray(value.numpy())
 
 
@@ -57,15 +59,7 @@ def join(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """Returns the rows of several calls as one array, of objects where their shapes differ."""
     if len({array.shape[1:] for array in arrays}) == 1:
         return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-    return _objects([row for array in arrays for row in array])
-
-
-def _objects(rows: Sequence[Any]) -> np.ndarray:
-    array = np.empty(len(rows), dtype=object)
-    # One by one: numpy would make a matrix of rows that happen to have one length.
-    for number, row in enumerate(rows):
-        array[number] = row
-    return array
+    return object_array([row for array in arrays for row in array])
 
 
 def numpy_dtype(info: ParsedTensorInfo) -> np.dtype:

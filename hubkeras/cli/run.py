@@ -155,18 +155,10 @@ def _apply(module: Any, signature: str, inputs: dict[str, Any]) -> dict[str, Any
 
 
 def _array(value: Any) -> Any:
-    import numpy as np
-    import tensorflow as tf
+    from hubkeras.batch.row_values import output_array
 
-    if isinstance(value, tf.SparseTensor):
-        value = tf.sparse.to_dense(value)
-    if isinstance(value, tf.RaggedTensor):
-        rows = value.to_list()
-        array = np.empty(len(rows), dtype=object)
-        array[:] = rows
-        return array
-    array = value.numpy()
-    return np.reshape(array, (1,)) if np.ndim(array) == 0 else array
+    array = output_array(value)
+    return array if array.ndim else array.reshape(1)
 
 
 def _show_progress(batches: Iterator[dict[str, Any]], is_long: bool) -> Iterator[dict[str, Any]]:
