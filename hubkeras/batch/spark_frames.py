@@ -54,7 +54,7 @@ def with_outputs(frame: Any, predictor: Predictor) -> Any:
     schema)` takes a schema of your own; `mapInPandas` works with a predictor as well.
     """
     _require_spark()
-    from pyspark.sql.types import StructField, StructType
+    from pyspark.sql.types import StructField, StructType  # pyright: ignore[reportMissingImports]
 
     used = set(predictor.row_signature().columns_for(frame.columns).values())
     types = _output_types(predictor)
@@ -84,8 +84,8 @@ def predict_udf(predictor: Predictor) -> Any:
     It does not take inputs whose rows have several shapes, which Spark cannot hand over; `with_outputs` does.
     """
     _require_spark()
-    from pyspark.ml.functions import predict_batch_udf
-    from pyspark.sql.types import StructField, StructType
+    from pyspark.ml.functions import predict_batch_udf  # pyright: ignore[reportMissingImports]
+    from pyspark.sql.types import StructField, StructType  # pyright: ignore[reportMissingImports]
 
     signature, types = predictor.row_signature(), _output_types(predictor)
     fields = [StructField(name, _spark_type(kind)) for name, kind in types.items()]
@@ -159,7 +159,7 @@ def _output_types(predictor: Predictor) -> dict[str, Any]:
 
 
 def _spark_type(kind: Any) -> Any:
-    from pyspark.sql import types
+    from pyspark.sql import types  # pyright: ignore[reportMissingImports]
 
     if hasattr(kind, "value_type"):
         return types.ArrayType(_spark_type(kind.value_type))
@@ -170,7 +170,7 @@ def _spark_type(kind: Any) -> Any:
 
 def _require_spark() -> None:
     try:
-        import pyspark.sql  # noqa: F401
+        import pyspark.sql  # noqa: F401  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise UnsupportedError(
             f"Cannot use Spark: {error}",
