@@ -76,6 +76,7 @@ class _File:
             self._move_import(node)
         for use in self._uses:
             self._move_use(use)
+        self._note_tensorflow_1()
         for text in imports.texts:
             self._note(text, "by hand", "name hubkeras there")
         if self.findings:
@@ -132,6 +133,15 @@ class _File:
         else:
             self._note(use.whole, "works", becomes)
 
+    def _note_tensorflow_1(self) -> None:
+        """Tells once for a file what another tool moves."""
+        uses = [use for use in self._uses if self._hub_imports and known_names.is_of_sessions(use.path)]
+        if uses:
+            first = min(uses, key=lambda use: self._lines[use.whole].start.line)
+            names = sorted({f"tf.{use.path.partition('.')[2]}" for use in uses})
+            shown = ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more"
+            self._note(first.whole, "by hand", known_names.TENSORFLOW_1.format(shown))
+
     # --- Keras beside it -------------------------------------------------------------------------------------------
 
     def _move_keras(self, imports: list[cst.Import | cst.ImportFrom], makes_layers: bool) -> None:
@@ -147,6 +157,8 @@ class _File:
             self.changes |= change.replacements
 
     def _move_keras_import(self, node: cst.Import | cst.ImportFrom) -> None:
+        if _imports(node, "tensorflow.python.keras"):
+            self._note(node, "by hand", known_names.PRIVATE_KERAS)
         if not _imports(node, "tf_keras"):
             return
         if isinstance(node, cst.ImportFrom):
@@ -200,9 +212,10 @@ def _names_from(node: cst.Import | cst.ImportFrom) -> list[str]:
 
 
 def _problem_of(node: cst.ImportFrom) -> str:
-    """Tells why a `from tensorflow_hub... import` cannot be rewritten, empty if it can."""
-    if list(_modules(node)) != [_HUB]:
-        return "inner modules of tensorflow_hub have no counterpart: use its public names"
+    """Tells why a `from tensorflow_hub... import` cannot be rewritten, empty if it can.
+
+    A public name is the same thing in the inner module that makes it.
+    """
     if isinstance(node.names, cst.ImportStar):
         return "list the names: `from hubkeras import KerasLayer, load` or `from hubkeras.compat.v1 import Module`"
     unknown = [name for name in _names_from(node) if known_names.what_becomes(name) is None]

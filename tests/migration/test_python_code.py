@@ -24,6 +24,11 @@ TOPICS = Path(__file__).parents[2] / "hubkeras" / "data" / "topics_embedding"
         ("import tensorflow_hub as hub\nhub.Module(u)", "import hubkeras.compat.v1 as hub\nhub.Module(u)"),
         ("import tensorflow_hub\ntensorflow_hub.Module(u)", "import hubkeras.compat.v1\nhubkeras.compat.v1.Module(u)"),
         ("from tensorflow_hub import Module", "from hubkeras.compat.v1 import Module"),
+        ("from tensorflow_hub.keras_layer import KerasLayer", "from hubkeras import KerasLayer"),
+        (
+            "from tensorflow_hub.estimator import LatestModuleExporter as E",
+            "from hubkeras.compat.v1 import LatestModuleExporter as E",
+        ),
         (
             "import tensorflow_hub as hub\nc = hub.text_embedding_column('a', u)",
             "import hubkeras.compat.v1 as hub\nc = hub.text_embedding_column('a', u)",
@@ -85,12 +90,18 @@ def test_a_name_that_means_something_else_is_no_use() -> None:
     [
         ("from tensorflow_hub import *", "list the names"),
         ("from tensorflow_hub import native_module", "native_module"),
-        ("from tensorflow_hub.resolver import atomic_download", "public names"),
+        ("from tensorflow_hub.resolver import atomic_download", "atomic_download"),
         ("import tensorflow_hub.keras_layer", "public names"),
         ("import importlib\nh = importlib.import_module('tensorflow_hub')", "hubkeras"),
         ("setup(install_requires=['numpy', 'tensorflow-hub>=0.12'])", "hubkeras"),
         ("import tensorflow_hub as hub\nhub.tf_utils.absolute_path", "not a public name"),
         ("import tensorflow as tf, tensorflow_hub as hub\ntf.estimator.DNNClassifier()", "Estimator"),
+        ("import tensorflow as tf, tensorflow_hub as hub\nwith tf.Session(): tf.placeholder(x)", "tf_upgrade_v2"),
+        ("import tensorflow as tf, tensorflow_hub as hub\ntf.train.AdamOptimizer(1)", "tf.train.AdamOptimizer"),
+        (
+            "import tensorflow_hub as hub\nfrom tensorflow.python.keras import Sequential\nhub.KerasLayer(u)",
+            "from keras",
+        ),
         ("import tensorflow_hub as hub\nhub.KerasLayer(u)\nm.save('d', save_format='tf')", "save_format"),
         ("import tensorflow_hub as hub\nhub.KerasLayer(u)\nm.fit_generator(g)", "fit takes generators"),
         ("import tensorflow_hub as hub\nhub.KerasLayer(u)\nDense(1, batch_input_shape=(8, 5))", "keras.Input"),
@@ -107,6 +118,12 @@ def test_what_needs_a_person_is_told_and_left(code: str, word: str) -> None:
     assert word in told[0].becomes
     line = code.splitlines()[told[0].line - 1]
     assert line in migrated.text.replace("hubkeras as hub", "tensorflow_hub as hub")
+
+
+def test_names_of_tensorflow_2_and_of_its_compat_are_not_told() -> None:
+    code = "import tensorflow as tf, tensorflow_hub as hub\ntf.losses.MeanSquaredError()\ntf.compat.v1.Session()\n"
+    code += "import tensorflow.compat.v1 as tf1\ntf1.Session()\ntf.train.Checkpoint()\nprint(hub.__version__)\n"
+    assert [finding.fate for finding in migrate_code(code).findings] == ["rewritten", "works"]
 
 
 def test_every_use_is_told_with_its_line() -> None:
