@@ -1,11 +1,9 @@
 """`hubkeras.callbacks.LatestModuleExporter`: the latest or best modules of a training, whole ones only."""
 
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
+import forks
 import keras
 import numpy as np
 import pytest
@@ -99,17 +97,17 @@ model.fit(numpy.ones((1, 2000)), numpy.ones((1, 1)), epochs=10**6, callbacks=[ex
 
 def test_a_killed_process_leaves_no_half_module(tmp_path):
     """Every directory with the name of an export is whole after a kill; the next training sweeps the rest."""
-    process = subprocess.Popen([sys.executable, "-c", TRAIN_FOREVER, tmp_path], stderr=subprocess.DEVNULL)
+    process = forks.start(TRAIN_FOREVER, tmp_path)
     try:
         deadline = time.time() + 240
-        while time.time() < deadline and process.poll() is None:
+        while time.time() < deadline and process.is_alive():
             there = names(tmp_path)
             if len([n for n in there if n.isdigit()]) >= 2 and any(n.startswith(".") for n in there):
                 break
             time.sleep(0.002)
     finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
     exports = [n for n in names(tmp_path) if n.isdigit()]
     assert len(exports) >= 2
     for name in exports:

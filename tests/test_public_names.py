@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import keras
 import numpy as np
 import pytest
@@ -16,13 +17,12 @@ import tensorflow as tf
 import hubkeras
 from hubkeras.cli.demo import MODULE
 
-ROOT = Path(__file__).parents[1]
 IGNORE = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras, of its variables
 
 
 def run(code: str, *arguments: str) -> None:
-    """Runs a script in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    """Runs a script in a process that is started anew."""
+    environment = os.environ | forks.ANEW
     command = [sys.executable, "-c", code, *arguments]
     result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr[-3000:]
@@ -108,12 +108,12 @@ def test_keras_knows_the_layer_when_it_is_imported_later(saved_model):
 @IGNORE
 def test_keras_knows_the_layer_when_it_is_imported_earlier(saved_model):
     """Then importing hubkeras registers it at once."""
-    run(LOAD_AND_COMPARE + "import keras, hubkeras\ncheck(keras.saving.load_model)", str(saved_model))
+    program = "import keras, sys\nassert 'hubkeras' not in sys.modules\nimport hubkeras\ncheck(keras.saving.load_model)"
+    done = forks.run(LOAD_AND_COMPARE + program, saved_model)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.parametrize("first", ["import hubkeras; hubkeras.load", "from hubkeras.modules.loader import load"])
-def test_keras_reads_a_layer_whatever_was_imported_first(first, tmp_path):
+def test_keras_reads_a_layer_whatever_was_imported_first(first, saved_model):
     """Even where our own module imports TensorFlow, and that Keras, before the layer can be."""
-    path = tmp_path / "m.keras"
-    keras.Sequential([keras.Input((), dtype="string"), hubkeras.KerasLayer(MODULE)]).save(path)
-    run(f"{first}\nimport keras, sys\nkeras.saving.load_model(sys.argv[1])", str(path))
+    run(f"{first}\nimport keras, sys\nkeras.saving.load_model(sys.argv[1])", str(saved_model))

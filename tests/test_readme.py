@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
+
+import forks
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -17,9 +17,7 @@ def test_examples_run(tmp_path: Path) -> None:
     script = tmp_path / "examples.py"
     script.write_text("\n".join(blocks))
     environment = {**os.environ, "TFHUB_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(README.parent)}
-    result = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
+    result = forks.run(script, environment=environment, folder=tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
     assert (tmp_path / "changed_module" / "tfhub_module.pb").is_file()
 

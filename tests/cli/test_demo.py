@@ -1,8 +1,6 @@
 """The demo: what it prints, and that its classifier learns from the module."""
 
-import subprocess
-import sys
-
+import forks
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,9 +12,11 @@ from hubkeras.cli.main import main
 
 @pytest.fixture(scope="module")
 def printed():
-    """What the command prints, run as a user runs it."""
-    command = [sys.executable, "-m", "hubkeras.cli.main", "demo"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=300)
+    """What the command prints, in a process of its own."""
+    done = forks.run(
+        "import runpy, sys\nsys.argv = ['hubkeras', 'demo']\n"
+        "runpy.run_module('hubkeras.cli.main', run_name='__main__', alter_sys=True)"
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_hub
 import tf_keras
 
-x = np.array(json.load(sys.stdin), np.float32)
+x = np.array(json.loads(sys.argv[2]), np.float32)
 layer = tensorflow_hub.KerasLayer(sys.argv[1], trainable=True)
 model = tf_keras.Sequential([layer])
 model.compile(tf_keras.optimizers.SGD(0.1), "mse")

@@ -1,11 +1,9 @@
 """Reusable SavedModels, read by everything else than hubkeras."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import forks
 import keras
 import numpy as np
 import pytest
@@ -114,13 +112,7 @@ def test_tensorflow_hub(folder):
     """tensorflow_hub's own layer for Keras 2 fine-tunes it, step by step as hubkeras does."""
     script = Path(__file__).parent / "fine_tune_with_tensorflow_hub.py"
     x = FLOATS.reshape(4, 3)
-    done = subprocess.run(
-        [sys.executable, script, folder / "reusable"],
-        input=json.dumps(x.tolist()),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TF_USE_LEGACY_KERAS": "1"},
-    )
+    done = forks.run(script, folder / "reusable", json.dumps(x.tolist()))
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout.splitlines()[-1])
     layer = hubkeras.KerasLayer(folder / "trained", trainable=True)

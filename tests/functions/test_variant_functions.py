@@ -1,6 +1,7 @@
 """Functions of signatures: built on first use, once, of what is asked for; dropped with their module."""
 
 import gc
+import os
 import shutil
 import statistics
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import forks
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -277,8 +279,9 @@ def test_a_load_leaves_nothing_behind(tmp_path):
     """Memory stays level while a module of 25 MB is loaded, called, differentiated and dropped 50 times."""
     path = _big_module(tmp_path / "big")
     assert sum(f.stat().st_size for f in path.rglob("*")) > 25_000_000
+    environment = os.environ | forks.ANEW
     run = subprocess.run(
-        [sys.executable, "-c", LOADS, path], capture_output=True, text=True, check=False, cwd=Path.cwd()
+        [sys.executable, "-c", LOADS, path], env=environment, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr[-3000:]
     measured, functions = ([float(word) for word in line.split()] for line in run.stdout.splitlines())

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forks
 import pytest
 
 from handles.hosts import Reply
@@ -107,10 +108,8 @@ def test_uncompressed_modules_are_read_from_their_bucket(internet, certificates)
         "NO_GCE_CHECK": "true",
         "GCS_RETRY_CONFIG_MAX_RETRIES": "0",
     }
-    result = subprocess.run(
-        [sys.executable, "-c", UNCOMPRESSED.format(here=str(Path(__file__).parent)), *handles],
-        env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    program = UNCOMPRESSED.format(here=str(Path(__file__).parent))
+    result = forks.run(program, *handles, environment=environment)
     assert result.stdout.split() == ["gs://bucket/module/uncompressed"] * 2, result.stderr[-2000:]
     for handle in handles:
         assert internet.asked(handle)[0].query == {"tf-hub-format": ["uncompressed"]}

@@ -3,9 +3,8 @@
 import importlib.util
 import json
 import os
-import subprocess
-import sys
 
+import forks
 import pytest
 
 from handles.hosts import Reply
@@ -26,10 +25,7 @@ LONG = "https://www.kaggle.com/models/google/nnlm/frameworks/tensorFlow1/variati
 
 
 def tensorflow_hub(*handles):
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", SCRIPT, *handles],
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
+    result = forks.run(SCRIPT, *handles)
     assert result.returncode == 0, result.stderr[-3000:]
     return json.loads(result.stdout.splitlines()[-1])
 

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
+import forks
 import pytest
 
 from hubkeras.migration.findings import Finding
@@ -157,6 +156,6 @@ print(hub.load(handle)(["a stew"]).shape)
 """
     script = tmp_path / "moved.py"
     script.write_text(migrate_code(before).text)
-    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = forks.run(script, folder=tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout == "(1, 32)\n"

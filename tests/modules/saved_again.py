@@ -2,10 +2,12 @@
 
 import pickle
 import sys
+import warnings
 from pathlib import Path
 
 import tensorflow as tf
 
+warnings.simplefilter("error")
 folder = Path(sys.argv[1])
 results = {}
 for key, (path, calls) in pickle.loads((folder / "jobs").read_bytes()).items():

@@ -1,12 +1,10 @@
 """What `tf.saved_model.save` makes of a loaded module."""
 
-import os
 import pickle
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
+import forks
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -48,10 +46,8 @@ def saved(tmp_path_factory):
             here[f"{name} {given}"] = {names[n]: result(module, n, v) for n, v in told.items()}
         shutil.rmtree(folder / name)
     (folder / "jobs").write_bytes(pickle.dumps(jobs))
-    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
-    subprocess.run(
-        [sys.executable, "-W", "error", Path(__file__).parent / "saved_again.py", folder], check=True, env=environment
-    )
+    done = forks.run(Path(__file__).with_name("saved_again.py"), folder)
+    assert done.returncode == 0, done.stderr[-3000:]
     return here, pickle.loads((folder / "results").read_bytes())
 
 
