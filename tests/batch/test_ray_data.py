@@ -4,14 +4,13 @@ import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from building import v1
 from building import write as build
 from pyarrow import parquet
 
-import hubkeras
+from batch.many_rows import ROWS, expect_each_once, expect_vectors, sentence
 from batch.workers import kill_worker
 from hubkeras.batch import Predictor
 from hubkeras.cli.demo import MODULE
@@ -23,7 +22,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"
 )
 ROOT = Path(__file__).parents[2]
-ROWS = 100_000
 
 
 @pytest.fixture(scope="module")
@@ -39,11 +37,6 @@ def ray():
         ray.data.DataContext.get_current().enable_progress_bars = False
         yield ray
         ray.shutdown()
-
-
-def sentence(row):
-    """A text that is another one in every row."""
-    return f"row {row} fog along the coast {row % 7} stew"
 
 
 @pytest.fixture(scope="module")
@@ -68,10 +61,9 @@ def test_every_row_once_though_a_worker_dies(ray, texts):
         tables.append(table)
     found = pa.concat_tables(tables)
     assert killed
-    assert sorted(found["id"].to_pylist()) == list(range(ROWS))
+    expect_each_once(found["id"].to_pylist())
     few = found.slice(ROWS // 2, 50)
-    expected = hubkeras.load(MODULE)([sentence(row) for row in few["id"].to_pylist()]).numpy()
-    np.testing.assert_allclose(np.array(few["default"].to_pylist()), expected, rtol=1e-5, atol=1e-6)
+    expect_vectors(few["id"].to_pylist(), few["default"].to_pylist())
 
 
 def test_errors_of_workers_arrive(ray, tmp_path):
@@ -99,8 +91,7 @@ def test_the_command_keeps_order_and_other_columns(ray, texts, tmp_path):
     found = parquet.read_table(result)
     assert found.column_names == ["id", "default"]
     assert found["id"].to_pylist() == list(range(rows))
-    expected = hubkeras.load(MODULE)([sentence(row) for row in range(rows - 50, rows)]).numpy()
-    np.testing.assert_allclose(np.array(found["default"].slice(rows - 50).to_pylist()), expected, rtol=1e-5, atol=1e-6)
+    expect_vectors(range(rows - 50, rows), found["default"].slice(rows - 50).to_pylist())
     assert {path.name for path in tmp_path.iterdir()} == {"texts.parquet", "vectors.parquet"}
 
 
