@@ -2,6 +2,8 @@
 
 import os
 
+import pytest
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
@@ -28,3 +30,19 @@ LONGEST_FIRST = (
 def pytest_collection_modifyitems(items):
     """Orders the files as two processes share them best; the tests of a file stay in their order."""
     items.sort(key=lambda item: next((i for i, start in enumerate(LONGEST_FIRST) if item.nodeid.startswith(start)), 99))
+
+
+@pytest.fixture(scope="session")
+def two_inputs(tmp_path_factory):
+    """A module that adds numbers to each row, and gives texts too."""
+    from building import v1, write
+
+    def variant(tags):
+        del tags
+        x, y = v1.placeholder("float32", [None, 2], "x"), v1.placeholder("int32", [None], "y")
+        scale = v1.placeholder_with_default(v1.constant(1.0), [], "scale")
+        total = (x + v1.cast(y, "float32")[:, None]) * scale
+        outputs = {"default": total, "text": v1.as_string(y)}
+        return {"default": ({"x": x, "y": y, "scale": scale}, outputs)}
+
+    return write(tmp_path_factory.mktemp("modules") / "two", variant)

@@ -11,7 +11,9 @@ _EXAMPLES = ("hubkeras check-signature path/to/mobilenet image_feature_vector",)
 
 @verb(name="check-signature", examples=_EXAMPLES, short_help="Say what a module lacks of a common signature.")
 @HANDLE
-@click.argument("name", metavar="NAME")
+@click.argument(
+    "name", metavar="NAME", type=click.Choice(["text_embedding", "image_feature_vector", "image_classification"])
+)
 @click.pass_context
 def command(context: click.Context, handle: str, name: str) -> None:
     """Says what a module lacks of a common signature, which it is put through for that.

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.errors import MissingFileError
+from hubkeras.errors import InputError, MissingFileError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,12 +26,16 @@ def find_labels(module: Any, file: str | None) -> list[str]:
 
     Raises:
         MissingFileError: There is no such file.
+        InputError: It holds none.
     """
     if file is not None:
         path = Path(file)
         if not path.is_file():
             raise MissingFileError(f"Cannot find {path}, the file of labels")
-        return _read(path)
+        labels = _read(path)
+        if not labels:
+            raise InputError(f"Cannot name classes by {path}", expected="a name on each line", received="an empty file")
+        return labels
     return next((_read(path) for path in _own_files(module.description.path)), [])
 
 

@@ -39,7 +39,9 @@ class Labelled(NamedTuple):
     examples=("hubkeras demo --epochs 5",),
     short_help="Look at a small text embedding and train a classifier on it.",
 )
-@click.option("--epochs", type=int, default=30, show_default=True, help="Passes over the training sentences.")
+@click.option(
+    "--epochs", type=click.IntRange(1), default=30, show_default=True, help="Passes over the training sentences."
+)
 def command(epochs: int) -> None:
     """Looks at a small text embedding, finds neighbours, and trains a classifier on it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,13 @@ from hubkeras.errors import HubKerasError, InputError, MissingFileError, Unsuppo
 from hubkeras.modules.images import get_expected_image_size
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from hubkeras.functions.tensor_info import ParsedTensorInfo
 
-_IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".bmp")
+_IMAGES = (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp")
+_NODE = re.compile(r"\{\{[^}]*\}\} *| *\[Op:\w*\]")
+"""What TensorFlow says of its own parts in a message."""
 
 
 class InputValues:
@@ -29,7 +32,7 @@ class InputValues:
     """
 
     def __init__(self, module: Any, signature: str) -> None:
-        self._module, self._signature = module, signature
+        self._module, self.signature = module, signature
         self.infos: Mapping[str, ParsedTensorInfo] = module.get_input_info_dict(signature)
         composite = [
             name for name, info in self.infos.items() if info.is_sparse or (info.is_composite and not _is_ragged(info))
@@ -71,9 +74,54 @@ class InputValues:
         """Refuses what is no name of an input."""
         if name not in self.infos:
             raise InputError(
-                f"There is no input {name!r} in signature {self._signature!r}",
+                f"There is no input {name!r} in signature {self.signature!r}",
                 expected=f"one of {sorted(self.infos)}",
                 fix="`hubkeras show` prints signatures with their inputs",
+            )
+
+    def columns_for(self, columns: Sequence[str], given: Collection[str], feeds: Mapping[str, str]) -> dict[str, str]:
+        """Returns the column that feeds each input.
+
+        Args:
+            columns: Names of what a file holds.
+            given: Names of inputs that stand on the command line.
+            feeds: By the names of inputs, columns that are called otherwise.
+
+        Raises:
+            InputError: An input has no column or two values, or there is no such input or column.
+        """
+        for name in feeds:
+            self.require(name)
+        wanted = [name for name in self.infos if name not in given]
+        chosen = {name: name for name in self.infos if name in columns} | dict(feeds)
+        if not chosen and len(wanted) == len(columns) == 1:
+            chosen = {wanted[0]: columns[0]}
+        renamed = {name for name, column in feeds.items() if name in columns and column != name}
+        twice = sorted(chosen.keys() & set(given) | renamed)
+        if twice:
+            raise InputError(
+                f"Cannot tell which values the inputs {twice} take",
+                expected="a column of that name, --column, or --input",
+                received="two of these",
+            )
+        missing = [name for name in wanted if name not in chosen or chosen[name] not in columns]
+        if missing or not chosen:
+            raise InputError(
+                f"No columns feed {f'the inputs {missing}' if missing else 'an input'} of signature {self.signature!r}",
+                expected=f"columns {sorted(wanted)}, each named like its input",
+                received=f"columns {list(columns)}",
+                fix=f"Say which one with --column {missing[0]}=NAME" if missing else "Leave an input to the file",
+            )
+        return chosen
+
+    def refuse_names(self, columns: Collection[str], outputs: Collection[str]) -> None:
+        """Refuses columns that have the names of outputs, which stand beside them in the result."""
+        both = sorted(set(columns) & set(outputs))
+        if both:
+            raise InputError(
+                f"Cannot put the outputs of signature {self.signature!r} beside the columns: both have {both}",
+                expected="columns with names of their own",
+                fix="Rename the columns",
             )
 
     def tensor(self, name: str, values: Any, *, typed: bool) -> Any:
@@ -126,8 +174,9 @@ class InputValues:
             array = array[0]  # a whole batch, given as one value
         if array.dtype == object and info.dtype != tf.string:
             raise InputError(f"Cannot read input {name!r}", expected=info.dtype.name, received=str(examples)[:200])
+        # Not to whole numbers: what stands behind the point would be lost, so the module refuses it.
         return (
-            array if info.dtype == tf.string or array.dtype != np.float64 else array.astype(info.dtype.as_numpy_dtype)
+            array.astype(info.dtype.as_numpy_dtype) if array.dtype == np.float64 and info.dtype.is_floating else array
         )
 
     def _example(self, name: str, info: ParsedTensorInfo, value: Any, typed: bool) -> Any:
@@ -153,7 +202,10 @@ class InputValues:
         if not path.is_file():
             raise MissingFileError(f"Cannot find {path}, a value of input {name!r}")
         if path.suffix.lower() == ".npy":
-            return np.load(path, allow_pickle=False)
+            try:
+                return np.load(path, allow_pickle=False)
+            except (ValueError, EOFError) as error:
+                raise InputError(f"Cannot read {path} for input {name!r}", received=str(error)) from error
         if info.dtype == tf.string:
             return path.read_bytes()
         if path.suffix.lower() in _IMAGES:
@@ -170,9 +222,9 @@ class InputValues:
         try:
             image = tf.io.decode_image(path.read_bytes(), channels=channels, expand_animations=False)
         except tf.errors.InvalidArgumentError as error:
-            raise InputError(f"Cannot decode the image {path}", received=error.message) from error
+            raise InputError(f"Cannot decode the image {path}", received=_NODE.sub("", error.message)) from error
         try:
-            size = get_expected_image_size(self._module, self._signature, name)
+            size = get_expected_image_size(self._module, self.signature, name)
         except HubKerasError:
             size = None  # the module takes images of any size
         if info.dtype.is_floating:

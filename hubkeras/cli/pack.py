@@ -14,6 +14,8 @@ _EXAMPLES = ("hubkeras pack path/to/module module.tar.gz",)
 @click.argument("archive", metavar="ARCHIVE", shell_complete=complete_files)
 def command(handle: str, archive: str) -> None:
     """Packs a module into a .tar.gz that does not exist yet; the same module gives the same bytes."""
+    if not archive.endswith((".tar.gz", ".tgz")):
+        raise click.UsageError(f"ARCHIVE is a name that ends with .tar.gz or .tgz, not {archive!r}.")
     with quiet_tensorflow():
         import hubkeras
 

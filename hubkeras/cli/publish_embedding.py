@@ -22,8 +22,10 @@ _EXAMPLES = (
 @click.argument("path", metavar="PATH", shell_complete=complete_files)
 @click.option("--to", type=click.Choice(["tf1_hub", "keras", "saved_model"]), default="tf1_hub", show_default=True)
 @click.option("--tokens", is_flag=True, help="Take tokens, and no sentences that are split at spaces.")
-@click.option("--oov-buckets", type=int, default=1, show_default=True, help="Buckets for unknown tokens.")
-@click.option("--partitions", type=int, default=1, show_default=True, help="Variables that the table is split into.")
+@click.option("--oov-buckets", type=click.IntRange(1), default=1, show_default=True, help="Buckets for unknown tokens.")
+@click.option(
+    "--partitions", type=click.IntRange(1), default=1, show_default=True, help="Variables that the table is split into."
+)
 def command(
     file: str,
     path: str,

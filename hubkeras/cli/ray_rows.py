@@ -20,7 +20,7 @@ from hubkeras.cli.input_values import InputValues
 from hubkeras.cli.row_files import read_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 _BLOCK_BYTES = 2 << 20
 """How much of a file an actor gets at once. A block is what Ray spreads, repeats and keeps in order."""
@@ -99,21 +99,33 @@ class _RowFile(Datasource):
         metadata = BlockMetadata(
             num_rows=None, size_bytes=self.estimate_inmemory_data_size(), input_files=(path,), exec_stats=None
         )
-        return [ReadTask(lambda: map(pyarrow.table, read_batches(path, size, None)), metadata)]
+        return [ReadTask(lambda: map(pyarrow.table, read_batches(path, size)), metadata)]
 
 
 class FilePredictor(Predictor):
-    """Takes rows of a file, which may say in text what an input takes as numbers or images."""
+    """Takes rows of a file, which may say in text what an input takes as numbers or images.
+
+    Args:
+        *arguments: As for `Predictor`.
+        feeds: By the names of inputs, columns that are called otherwise.
+        **options: As for `Predictor`.
+    """
+
+    def __init__(self, *arguments: Any, feeds: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._feeds = dict(feeds)
 
     def __call__(self, columns: pyarrow.Table) -> pyarrow.Table:
         """Applies the module to a table."""
         table, signature = columns, self.row_signature()
         values = InputValues(signature.module, signature.name)
-        for name, column in signature.columns_for(table.column_names).items():
+        for name, column in values.columns_for(table.column_names, self.arguments, self._feeds).items():
             place = table.schema.get_field_index(column)
+            piece = table.column(place)
             if signature.inputs[name].dtype != tf.string and _is_text(table.schema.types[place]):
-                array = np.asarray(values.tensor(name, table.column(place).to_pylist(), typed=False))
-                table = table.set_column(place, column, arrow_columns.from_numpy(name, array))
+                array = np.asarray(values.tensor(name, piece.to_pylist(), typed=False))
+                piece = arrow_columns.from_numpy(name, array)
+            table = table.set_column(place, name, piece)
         return super().__call__(table)
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from hubkeras.batch.columns import object_array
 from hubkeras.cli.class_labels import labels_for
-from hubkeras.cli.result_files import plain
+from hubkeras.cli.result_files import as_text, plain, values_of
 from hubkeras.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ class ResultPrinter:
 
     def write(self, results: dict[str, Any]) -> None:
         """Prints the results of one batch."""
+        results = {
+            name: column if isinstance(column, np.ndarray) else object_array(values_of(column))
+            for name, column in results.items()
+        }
         if self._labels and not any(_is_classes(array, self._labels) for array in results.values()):
             shapes = {name: tuple(np.shape(array)) for name, array in results.items()}
             raise InputError(
@@ -63,10 +68,10 @@ def _is_classes(array: np.ndarray, labels: list[str]) -> bool:
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, list) or np.ndim(value) == 0 or np.asarray(value).dtype == object:
-        return json.dumps(plain(value), ensure_ascii=False)
+    if isinstance(value, (bytes, str)):
+        return as_text(value)
+    if isinstance(value, (list, dict)) or np.ndim(value) == 0 or np.asarray(value).dtype == object:
+        return json.dumps(plain(value), ensure_ascii=False, default=as_text)
     array = np.asarray(value)
     if array.size <= _NUMBERS:
         return np.array2string(array, precision=4, separator=", ", suppress_small=True).replace("\n", "")

@@ -13,7 +13,6 @@ from hubkeras.cli.verbs import ALLOW_OPS, HANDLE, complete_files, quiet_tensorfl
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from hubkeras.cli.input_values import InputValues
 
 _FILES_FOR_RAY = (".jsonl", ".csv", ".parquet")
 _RESULTS_OF_RAY = (".jsonl", ".parquet")
@@ -37,6 +36,13 @@ _RESULTS_OF_RAY = (".jsonl", ".parquet")
     shell_complete=complete_files,
     help="Examples: .npz, .jsonl, .csv or .parquet, by names of inputs.",
 )
+@click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="INPUT=COLUMN",
+    help="The column of the file for an input; repeatable.",
+)
 @click.option("--signature", metavar="NAME", help="Which one to apply; else the default one.")
 @click.option("--tags", metavar="TAG,TAG", help="Which graph variant to use; else the default one.")
 @click.option(
@@ -57,6 +63,7 @@ def command(
     handle: str,
     given: tuple[str, ...],
     file: str | None,
+    columns: tuple[str, ...],
     signature: str | None,
     tags: str | None,
     output: str | None,
@@ -68,18 +75,22 @@ def command(
     """Applies a signature of a module to examples, and prints or writes its outputs.
 
     An input that is named more than once is a batch of examples. Images are decoded and resized to what the signature
-    expects. A file is read, computed and written batch by batch; nothing is written where something fails. With
-    --engine ray, columns of the file that are no inputs stand in the result, too.
+    expects. A file is read, computed and written batch by batch; nothing is written where something fails. Columns of
+    the file that are no inputs stand in the result, too.
     """
     if not given and not file:
         raise click.UsageError("Give --input or --inputs, or both.")
+    if labels and output:
+        raise click.UsageError("--labels is for results that are printed, not for --output.")
+    feeds = _parse_columns(columns, file)
     if engine == "ray":
-        _check_use_of_ray(file, output, labels)
+        _check_use_of_ray(file, output)
     with quiet_tensorflow():
         import hubkeras
         from hubkeras.batch.ray_data import require_ray
         from hubkeras.cli.class_labels import find_labels
         from hubkeras.cli.input_values import InputValues
+        from hubkeras.cli.local_rows import local_results
         from hubkeras.cli.result_files import check_result_path, result_file
         from hubkeras.cli.result_tables import ResultPrinter
 
@@ -95,7 +106,7 @@ def command(
             from hubkeras.cli.ray_rows import FilePredictor
 
             arguments = {n: values.tensor(n, column, typed=True) for n, column in values.parse(given).items()}
-            options = {"tags": chosen, "arguments": arguments, "allow_ops": allow_ops}
+            options = {"tags": chosen, "arguments": arguments, "allow_ops": allow_ops, "feeds": feeds}
             _run_by_ray(FilePredictor(handle, name, batch_size=batch, **options), file, output)
             return
         with contextlib.ExitStack() as stack:
@@ -103,17 +114,26 @@ def command(
                 write = stack.enter_context(result_file(output))
             else:
                 write = ResultPrinter(find_labels(module, labels)).write
-            for inputs in _show_progress(_inputs(values, given, file, batch), bool(file)):
-                write(_apply(module, name, inputs))
+            results = local_results(module, values, given, file, feeds, batch)
+            for result in _show_progress(results, bool(file)):
+                write(result)
 
 
-def _check_use_of_ray(file: str | None, output: str | None, labels: str | None) -> None:
+def _check_use_of_ray(file: str | None, output: str | None) -> None:
     if not file or Path(file).suffix.lower() not in _FILES_FOR_RAY:
         raise click.UsageError(f"--engine ray takes --inputs FILE, named {', '.join(_FILES_FOR_RAY)}.")
     if not output or Path(output).suffix.lower() not in _RESULTS_OF_RAY:
         raise click.UsageError(f"--engine ray needs --output FILE, named {' or '.join(_RESULTS_OF_RAY)}.")
-    if labels:
-        raise click.UsageError("--labels is for results that are printed; --engine ray writes a file.")
+
+
+def _parse_columns(texts: Sequence[str], file: str | None) -> dict[str, str]:
+    """Returns the columns that `--column` names, by the names of inputs."""
+    if texts and not file:
+        raise click.UsageError("--column is for the columns of --inputs FILE.")
+    pairs = [text.partition("=") for text in texts]
+    if not all(sign and column for _, sign, column in pairs):
+        raise click.UsageError("--column takes INPUT=COLUMN.")
+    return {name: column for name, _, column in pairs}
 
 
 def _run_by_ray(predictor: Any, file: str, output: str) -> None:
@@ -123,42 +143,6 @@ def _run_by_ray(predictor: Any, file: str, output: str) -> None:
     with result_file(output) as write:
         for table in _show_progress(ray_batches(predictor, file), True):
             write(table)
-
-
-def _inputs(values: InputValues, given: Sequence[str], file: str | None, size: int) -> Iterator[dict[str, Any]]:
-    """Yields the inputs of one call after the other."""
-    from hubkeras.cli.row_files import read_batches
-    from hubkeras.errors import InputError
-
-    columns = values.parse(given)
-    fixed = {name: column for name, column in columns.items() if file or not values.is_batched(name)}
-    rows = {name: column for name, column in columns.items() if name not in fixed}
-    lengths = {name: len(column) for name, column in rows.items()}
-    if len(set(lengths.values())) > 1:
-        raise InputError("Cannot pair the inputs", expected="as many values for each", received=str(lengths))
-    if file:
-        batches = read_batches(file, size, values.only_input)
-    else:
-        count = next(iter(lengths.values()), 1)
-        batches = ({n: c[start : start + size] for n, c in rows.items()} for start in range(0, count, size))
-    for batch in batches:
-        for name in batch:
-            values.require(name)
-        named = {name: values.tensor(name, column, typed=True) for name, column in fixed.items()}
-        yield named | {name: values.tensor(name, column, typed=not file) for name, column in batch.items()}
-
-
-def _apply(module: Any, signature: str, inputs: dict[str, Any]) -> dict[str, Any]:
-    """Returns one array per output, whose first axis are the examples where the inputs have one."""
-    outputs = module(inputs, signature=signature, as_dict=True)
-    return {name: _array(value) for name, value in sorted(outputs.items())}
-
-
-def _array(value: Any) -> Any:
-    from hubkeras.batch.row_values import output_array
-
-    array = output_array(value)
-    return array if array.ndim else array.reshape(1)
 
 
 def _show_progress(batches: Iterator[dict[str, Any]], is_long: bool) -> Iterator[dict[str, Any]]:

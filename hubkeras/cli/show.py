@@ -27,11 +27,15 @@ from hubkeras.errors import ExportError
 @click.option("--flops", is_flag=True, help="Count floating point operations of one example (starts TensorFlow).")
 def command(handle: str, as_json: bool, page: str | None, flops: bool) -> None:
     """Prints what a module holds, without running anything of it, and Python programs that use it."""
+    if as_json and page is not None:
+        raise click.UsageError("Give --json or --html, not both.")
     from hubkeras.inspection.describing import describe, read
     from hubkeras.inspection.page import render_page
 
     if page is not None and not Path(page).parent.is_dir():
         raise ExportError(f"Cannot write {page}: there is no folder {Path(page).parent}")
+    if page is not None and Path(page).is_dir():
+        raise ExportError(f"Cannot write {page}: it is a folder")
     with quiet_tensorflow():
         summary = describe(handle, flops=flops)
     if page is not None:

@@ -108,9 +108,9 @@ def read_values(path: Path) -> dict[str, np.ndarray]:
     try:
         if path.suffix == ".safetensors":
             return _safetensors().load_file(path)
-        with np.load(path) as arrays:
+        with path.open("rb") as stream, np.load(stream) as arrays:  # numpy leaves a damaged one open
             values = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise ConversionError(f"Cannot read weights from {path}", received=str(error)) from error
     return {name: v.astype(object) if v.dtype.kind == "S" else v for name, v in values.items()}
 

@@ -95,28 +95,17 @@ def test_the_command_keeps_order_and_other_columns(ray, texts, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"texts.parquet", "vectors.parquet"}
 
 
-@pytest.fixture(scope="module")
-def two_inputs(tmp_path_factory):
-    """A module that adds numbers to each row."""
-
-    def variant(tags):
-        del tags
-        x, y = v1.placeholder("float32", [None, 2], "x"), v1.placeholder("int32", [None], "y")
-        scale = v1.placeholder_with_default(v1.constant(1.0), [], "scale")
-        total = (x + v1.cast(y, "float32")[:, None]) * scale
-        return {"default": ({"x": x, "y": y, "scale": scale}, {"default": total})}
-
-    return build(tmp_path_factory.mktemp("modules") / "two", variant)
-
-
 def test_the_command_reads_text(ray, two_inputs, tmp_path):
-    """Numbers in a file of text, an input for all rows, and lines as a result."""
+    """Numbers in a file of text, an input for all rows, and lines as a result; as this process computes them."""
     source, result = tmp_path / "rows.csv", tmp_path / "out.jsonl"
-    source.write_text("x,y,name\n" + "".join(f'"[{row}, 0.5]",{row},n{row}\n' for row in range(5)))
-    arguments = ["--inputs", str(source), "--input", "scale=2", "--output", str(result), "--batch", "2"]
-    assert main(["run", str(two_inputs), "--engine", "ray", *arguments]) == 0
-    lines = [json.loads(line) for line in result.read_text().splitlines()]
-    assert lines == [{"name": f"n{row}", "default": [4.0 * row, 2.0 * row + 1]} for row in range(5)]
+    source.write_text("vector,y,name\n" + "".join(f'"[{row}, 0.5]",{row},n{row}\n' for row in range(5)))
+    arguments = ["--inputs", str(source), "--column", "x=vector", "--input", "scale=2", "--output", str(result)]
+    for engine in ("ray", "local"):
+        assert main(["run", str(two_inputs), "--engine", engine, *arguments, "--batch", "2"]) == 0
+        lines = [json.loads(line) for line in result.read_text().splitlines()]
+        rows = range(5)
+        want = [{"name": f"n{row}", "default": [4.0 * row, 2.0 * row + 1], "text": str(row)} for row in rows]
+        assert lines == want
 
 
 def test_the_command_leaves_nothing_where_a_row_is_wrong(ray, tmp_path, capsys):

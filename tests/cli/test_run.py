@@ -1,5 +1,7 @@
 """`hubkeras run`: values, files and images in, tables and files out."""
 
+import csv
+import datetime
 import json
 import os
 import pty
@@ -10,10 +12,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow
 import pytest
 from building import v1
 from building import write as build
 from PIL import Image
+from pyarrow import parquet
 
 import hubkeras
 from hubkeras.cli.class_labels import find_labels
@@ -29,21 +33,6 @@ TEXTS = ["a spicy stew", "fog along the coast", "the coach trains"]
 def vectors():
     """What the demo's module makes of the texts."""
     return hubkeras.load(MODULE)(TEXTS).numpy()
-
-
-@pytest.fixture(scope="module")
-def two_inputs(tmp_path_factory):
-    """A module that adds numbers to each row, and gives texts too."""
-
-    def variant(tags):
-        del tags
-        x, y = v1.placeholder("float32", [None, 2], "x"), v1.placeholder("int32", [None], "y")
-        scale = v1.placeholder_with_default(v1.constant(1.0), [], "scale")
-        total = (x + v1.cast(y, "float32")[:, None]) * scale
-        outputs = {"default": total, "text": v1.as_string(y)}
-        return {"default": ({"x": x, "y": y, "scale": scale}, outputs)}
-
-    return build(tmp_path_factory.mktemp("modules") / "two", variant)
 
 
 @pytest.fixture(scope="module")
@@ -87,9 +76,6 @@ def test_files_in_and_out(kind, size, vectors, tmp_path):
     elif kind == "csv":
         source.write_text("default\n" + "\n".join(TEXTS))
     else:
-        pyarrow = pytest.importorskip("pyarrow")
-        from pyarrow import parquet
-
         parquet.write_table(pyarrow.table({"default": TEXTS}), source)
     result = tmp_path / "out.npz"
     assert main(["run", str(MODULE), "--inputs", str(source), "--output", str(result), "--batch", str(size)]) == 0
@@ -112,8 +98,6 @@ def test_texts_of_a_file_may_begin_with_an_at(tmp_path, capsys):
 @pytest.mark.parametrize("kind", ["npz", "jsonl", "parquet"])
 def test_several_inputs_and_outputs(kind, two_inputs, tmp_path):
     """Numbers, a scalar for all batches, and a text output."""
-    if kind == "parquet":
-        pytest.importorskip("pyarrow")
     rows = [{"x": [i, i + 0.5], "y": i} for i in range(5)]
     (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, rows)))
     result = tmp_path / f"out.{kind}"
@@ -126,12 +110,157 @@ def test_several_inputs_and_outputs(kind, two_inputs, tmp_path):
         lines = [json.loads(line) for line in result.read_text().splitlines()]
         totals, texts = [line["default"] for line in lines], [line["text"] for line in lines]
     else:
-        from pyarrow import parquet
-
         table = parquet.read_table(result).to_pydict()
         totals, texts = table["default"], table["text"]
     np.testing.assert_allclose(totals, [[4 * i, 4 * i + 1] for i in range(5)])
     assert texts == list("01234")
+
+
+@pytest.mark.parametrize("source", ["jsonl", "csv", "parquet", "npz"])
+@pytest.mark.parametrize("kind", ["npz", "jsonl", "parquet"])
+def test_other_columns_stand_in_the_result(source, kind, two_inputs, tmp_path):
+    """Whatever kind of file they come from and go to; a column feeds an input of another name."""
+    file, result = tmp_path / f"in.{source}", tmp_path / f"out.{kind}"
+    columns = {"id": [7, 8, 9], "vector": [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], "y": [1, 2, 3], "name": list("äbc")}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    if source == "npz":
+        np.savez(file, **{name: np.array(column) for name, column in columns.items()})
+    elif source == "parquet":
+        parquet.write_table(pyarrow.table(columns), file)
+    elif source == "jsonl":
+        file.write_text("\n".join(map(json.dumps, rows)))
+    else:
+        with file.open("w", encoding="utf-8-sig", newline="") as text:  # as spreadsheets write it
+            writer = csv.DictWriter(text, list(columns))
+            writer.writeheader()
+            writer.writerows(rows)
+    arguments = ["--inputs", str(file), "--column", "x=vector", "--input", "scale=2", "--batch", "2"]
+    assert main(["run", str(two_inputs), *arguments, "--output", str(result)]) == 0
+    if kind == "npz":
+        with np.load(result) as arrays:
+            found = {name: [_decoded(value) for value in arrays[name].tolist()] for name in arrays.files}
+    elif kind == "jsonl":
+        lines = [json.loads(line) for line in result.read_text().splitlines()]
+        found = {name: [line[name] for line in lines] for name in lines[0]}
+    else:
+        found = parquet.read_table(result).to_pydict()
+    assert {name: found[name] for name in ("id", "name", "text")} == {
+        "id": list("789") if source == "csv" else [7, 8, 9],
+        "name": list("äbc"),
+        "text": list("123"),
+    }
+    np.testing.assert_allclose(found["default"], [[2, 4], [8, 10], [14, 16]])
+    assert set(found) == {"id", "name", "text", "default"}
+
+
+def _decoded(value):
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def test_columns_of_a_table_keep_their_kinds(two_inputs, tmp_path, capsys):
+    """Also where a value is missing; JSON has dates as text, and an array cannot hold both."""
+    when = [datetime.datetime(2026, 1, 2, tzinfo=datetime.UTC)] * 2
+    note = pyarrow.array([None, "fine"])
+    table = pyarrow.table({"x": [[1.0, 2.0]] * 2, "y": [1, 2], "id": pyarrow.array([1, 2], "int8"), "note": note})
+    parquet.write_table(table.append_column("when", [when]), tmp_path / "in.parquet")
+    command = ["run", str(two_inputs), "--inputs", str(tmp_path / "in.parquet"), "--input", "scale=1", "--batch", "1"]
+    assert main([*command, "--output", str(tmp_path / "out.parquet")]) == 0
+    found = parquet.read_table(tmp_path / "out.parquet")
+    assert found["id"].type == pyarrow.int8()
+    assert found["note"].to_pylist() == [None, "fine"]
+    assert found["when"].to_pylist() == when
+    assert main([*command, "--output", str(tmp_path / "out.jsonl")]) == 0
+    assert json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])["when"] == "2026-01-02 00:00:00+00:00"
+    assert main([*command, "--output", str(tmp_path / "out.npz")]) == 1
+    assert "Cannot write 'note' to an .npz file" in capsys.readouterr().err
+    assert main(command) == 0
+    assert "  note: null\n" in capsys.readouterr().out
+
+
+def test_results_side_by_side_have_one_length(tmp_path, capsys):
+    """What is no row of an example has no place in a file; printed, it stands once."""
+
+    def variant(tags):
+        del tags
+        x = v1.placeholder("float32", [None], "x")
+        return {"default": ({"x": x}, {"twice": 2 * x, "sum": v1.reduce_sum(x)})}
+
+    module = build(tmp_path / "module", variant)
+    command = ["run", str(module), "--input", "x=1", "--input", "x=2"]
+    assert main(command) == 0
+    assert capsys.readouterr().out == "example 1\n  sum: 3.0\n  twice: 2.0\nexample 2\n  twice: 4.0\n"
+    for kind in ("npz", "jsonl", "parquet"):
+        assert main([*command, "--output", str(tmp_path / f"out.{kind}")]) == 1
+        assert "numbers of rows: {'sum': 1, 'twice': 2}" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["module"]
+
+
+def test_what_tensorflow_refuses_is_named(tmp_path, capsys):
+    """With the examples concerned."""
+
+    def variant(tags):
+        del tags
+        y = v1.placeholder("int32", [None], "y")
+        return {"default": ({"y": y}, {"default": v1.gather(v1.constant([1.0, 2.0]), y)})}
+
+    (tmp_path / "rows.jsonl").write_text("0\n7\n")
+    module = build(tmp_path / "module", variant)
+    assert main(["run", str(module), "--inputs", str(tmp_path / "rows.jsonl"), "--batch", "1"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "to examples 2 to 2 of" in error
+
+
+IMAGES = {
+    "cmyk.jpg": ("CMYK", (200, 0, 200, 0), {}),
+    "alpha.png": ("RGBA", (10, 220, 30, 128), {}),
+    "palette.gif": ("P", None, {}),
+    "still.webp": ("RGB", (10, 220, 30), {"lossless": True}),
+}
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images_of_every_kind(name, classifier, tmp_path, capsys):
+    """Whatever channels and files they have; the first picture of one that moves."""
+    mode, colour, options = IMAGES[name]
+    if mode == "P":
+        image = Image.new("RGB", (9, 9), (10, 220, 30)).convert("P")
+        options = {"save_all": True, "append_images": [Image.new("RGB", (9, 9), (220, 0, 0)).convert("P")]}
+    else:
+        image = Image.new(mode, (9, 9), colour)
+    image.save(tmp_path / name, **options)
+    (tmp_path / "labels.txt").write_text("red\ngreen\nblue\n")
+    labels = ["--labels", str(tmp_path / "labels.txt")]
+    assert main(["run", str(classifier), "--input", f"images=@{tmp_path / name}", *labels]) == 0
+    assert capsys.readouterr().out.splitlines()[2].split()[1] == "green"
+
+
+def test_sixteen_bits_become_eight(tmp_path, capsys):
+    """As `decode_image` takes them: the upper half."""
+
+    def variant(tags):
+        del tags
+        images = v1.placeholder("uint8", [None, 8, 8, 1], "images")
+        return {"default": ({"images": images}, {"default": v1.reduce_mean(v1.cast(images, "float32"), [1, 2, 3])})}
+
+    module = build(tmp_path / "module", variant)
+    Image.fromarray(np.full((9, 9), 30_000, np.uint16)).save(tmp_path / "gray.png")
+    assert main(["run", str(module), "--input", f"images=@{tmp_path / 'gray.png'}"]) == 0
+    assert "default: 117.0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "Input is empty."), (b"text", "Unknown image file format"), (None, "Cannot find")]
+)
+def test_what_is_no_image_is_refused(content, said, classifier, tmp_path, capsys):
+    """In words of images, not of TensorFlow's graphs."""
+    if content is not None:
+        (tmp_path / "photo.jpg").write_bytes(content)
+    assert main(["run", str(classifier), "--input", f"images=@{tmp_path / 'photo.jpg'}"]) == 1
+    error = capsys.readouterr().err
+    assert said in error
+    assert "{{" not in error
+    assert "[Op" not in error
 
 
 def test_images_are_resized_and_named(classifier, photo, tmp_path, capsys):
@@ -175,9 +304,53 @@ BAD = {
     "file of another kind": (["--inputs", "m.txt"], ".parquet"),
     "broken file": (["--inputs", "broken.jsonl"], "line 2"),
     "broken npz": (["--inputs", "broken.npz"], "npz"),
+    "cut npz": (["--inputs", "cut.npz"], "cut.npz"),
+    "no examples in jsonl": (["--inputs", "empty.jsonl"], "Expected: examples. Received: none"),
+    "no examples in csv": (["--inputs", "head.csv"], "Expected: examples. Received: none"),
+    "other keys": (["--inputs", "keys.jsonl"], "Cannot read line 2 of keys.jsonl"),
+    "a null": (["--inputs", "null.jsonl"], "Column 'y' of null.jsonl holds no value in example 2"),
+    "no JSON text": (["--inputs", "bytes.jsonl"], "Cannot read line 1 of bytes.jsonl. Expected: JSON in UTF-8"),
+    "no csv text": (["--inputs", "bytes.csv"], "Expected: text in UTF-8"),
+    "short csv": (["--inputs", "short.csv"], "Cannot read line 3 of short.csv. Expected: 3 values"),
+    "long csv": (["--inputs", "long.csv"], "Cannot read line 3 of long.csv. Expected: 3 values"),
+    "open quote": (["--inputs", "quote.csv"], "of quote.csv"),
+    "twice in csv": (["--inputs", "twice.csv"], "columns of different names"),
+    "no number": (["--inputs", "word.csv"], "Examples 2 to 2 of word.csv: Cannot read input 'y'"),
+    "another shape": (["--inputs", "shape.jsonl"], "Examples 2 to 2 of shape.jsonl: Cannot convert input 'x'"),
+    "column for nothing": (["--inputs", "keys.jsonl", "--column", "z=x"], "There is no input 'z'"),
+    "no such column": (["--inputs", "id.jsonl", "--column", "y=z"], "No columns feed the inputs ['scale', 'x', 'y']"),
+    "column twice": (["--inputs", "word.csv", "--column", "y=x"], "which values the inputs ['y'] take"),
+    "input twice": (["--inputs", "word.csv", "--input", "y=1"], "which values the inputs ['y'] take"),
+    "nothing for rows": (
+        ["--inputs", "id.jsonl", "--input", "x=[1,2]", "--input", "y=1", "--input", "scale=1"],
+        "No columns feed an input",
+    ),
+    "half a number": (["--input", "x=[1,2]", "--input", "y=1.5", "--input", "scale=1"], "Cannot convert input 'y'"),
+    "no array": (["--input", "x=@bytes.npy", "--input", "y=1", "--input", "scale=1"], "Cannot read bytes.npy"),
+    "output is a folder": (["--input", "x=1", "--output", "folder.npz"], "it is a folder"),
     "no such signature": (["--signature", "other", "--input", "x=1"], "'default'"),
     "output of another kind": (["--input", "x=1", "--output", "out.txt"], ".npz"),
     "output nowhere": (["--input", "x=1", "--output", "no/out.npz"], "no folder"),
+}
+
+
+BAD_FILES = {
+    "m.txt": "x",
+    "broken.npz": "x",
+    "empty.jsonl": "\n",
+    "head.csv": "x,y,scale\n",
+    "keys.jsonl": '{"x": [1, 2], "y": 1, "scale": 1}\n{"y": 1}\n',
+    "id.jsonl": '{"id": 1}\n',
+    "null.jsonl": '{"x": [1, 2], "y": 1, "scale": 1}\n{"x": [1, 2], "y": null, "scale": 1}\n',
+    "bytes.jsonl": "\xe9t\xe9",
+    "bytes.csv": "x,y,scale\n\xe9,1,1\n",
+    "bytes.npy": "\xe9",
+    "short.csv": 'x,y,scale\n"[1,2]",1,1\n"[1,2]"\n',
+    "long.csv": 'x,y,scale\n"[1,2]",1,1\n"[1,2]",1,1,1\n',
+    "quote.csv": 'x,y,scale\n"[1,2\n',
+    "twice.csv": "x,x\n1,2\n",
+    "word.csv": 'x,y,scale\n"[1,2]",1,1\n"[1,2]",one,1\n',
+    "shape.jsonl": '{"x": [1, 2], "y": 1, "scale": 1}\n{"x": [1, 2, 3], "y": 1, "scale": 1}\n',
 }
 
 
@@ -186,8 +359,11 @@ def test_bad_input_is_refused_and_leaves_nothing(case, two_inputs, tmp_path, mon
     """One paragraph that says what was expected, and nothing half-written."""
     monkeypatch.chdir(tmp_path)
     rows = '{"x": [1, 2], "y": 1, "scale": 1}\n{"x": oh\n'
-    for name, text in (("m.txt", "x"), ("broken.jsonl", rows), ("broken.npz", "x")):
-        Path(name).write_text(text)
+    for name, text in (*BAD_FILES.items(), ("broken.jsonl", rows)):
+        Path(name).write_bytes(text.encode("latin-1"))
+    np.savez("whole.npz", x=np.ones([3, 2]))
+    Path("cut.npz").write_bytes(Path("whole.npz").read_bytes()[:100])
+    Path("folder.npz").mkdir()
     before = sorted(Path().iterdir())
     arguments, fragment = BAD[case]
     output = [] if "--output" in arguments else ["--output", "out.npz"]
