@@ -5,6 +5,7 @@ A program of its own, for logical devices must be made before TensorFlow starts.
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from strategies import (  # noqa: E402
     looped,
     numbers,
     parts,
+    predict,
+    recurrence,
     report,
     sequential,
     trained,
@@ -62,8 +65,18 @@ def under(strategy: tf.distribute.Strategy, make: Any, data: Any) -> dict[str, A
     return {"one": trained(ONE, make, data)[1], "many": trained(strategy, make, data)[1]}
 
 
+def quantised() -> keras.Model:
+    return sequential(layer("quantised", **STILL), width=4)
+
+
+@functools.cache
+def quantised_alone() -> dict[str, Any]:
+    """What came out on one device, for all cases that should do the same."""
+    return trained(ONE, quantised, PLAIN)[1]
+
+
 def trainable() -> Any:
-    return under(MIRRORED, lambda: sequential(layer("quantised", **STILL), width=4), PLAIN)
+    return {"one": quantised_alone(), "many": trained(MIRRORED, quantised, PLAIN)[1]}
 
 
 def frozen() -> Any:
@@ -82,7 +95,8 @@ def regularized() -> Any:
 
 
 def v1_control_flow() -> Any:
-    return under(MIRRORED, lambda: functional(lambda: layer("lstm_dropout", **STILL), ROWS), RECURRENT)
+    path = write(FOLDER / "recurrence", recurrence)
+    return under(MIRRORED, lambda: functional(lambda: hubkeras.KerasLayer(path, trainable=True), ROWS), RECURRENT)
 
 
 def v1_control_flow_with_updates() -> Any:
@@ -106,10 +120,7 @@ def one_device() -> Any:
 
 
 def eagerly() -> Any:
-    def make() -> keras.Model:
-        return sequential(layer("quantised", **STILL), width=4)
-
-    return {"one": trained(ONE, make, PLAIN)[1], "many": trained(MIRRORED, make, PLAIN, run_eagerly=True)[1]}
+    return {"one": quantised_alone(), "many": trained(MIRRORED, quantised, PLAIN, run_eagerly=True)[1]}
 
 
 # --- moving averages -----------------------------------------------------------------------------------------------
@@ -222,7 +233,7 @@ def module_from_inside() -> Any:
     def make() -> keras.Model:
         return sequential(hubkeras.KerasLayer(hubkeras.load(MODULES / "quantised", **STILL), trainable=True), width=4)
 
-    return under(MIRRORED, make, PLAIN)
+    return {"one": quantised_alone(), "many": trained(MIRRORED, make, PLAIN)[1]}
 
 
 # --- saving -----------------------------------------------------------------------------------------------------------
@@ -232,9 +243,11 @@ def saved() -> Any:
     """Every way out of a scope and back: what comes back predicts the same and trains on the same."""
     x = numbers(8, 4)
     found: dict[str, Any] = {"predicted": {}, "trained on": {}}
-    model, _ = trained(MIRRORED, lambda: sequential(layer("quantised", **STILL, embed=True), width=4), PLAIN)
-    linked, _ = trained(MIRRORED, lambda: sequential(layer("quantised", **STILL, embed=False), width=4), PLAIN)
+    with MIRRORED.scope():
+        model = compiled(sequential(layer("quantised", **STILL, embed=True), width=4))
+        linked = compiled(sequential(layer("quantised", **STILL, embed=False), width=4))
     for name, one in (("embedded", model), ("linked", linked)):
+        fit(one, PLAIN, epochs=4)
         one.save(FOLDER / f"{name}.keras")
     loaded = {"plain": keras.models.load_model(FOLDER / "embedded.keras")}
     with MIRRORED.scope():
@@ -256,7 +269,7 @@ def saved() -> Any:
     tf.train.Checkpoint(module=restored).restore(prefix).assert_existing_objects_matched()
     found["predicted"]["checkpoint"] = restored(x)
     for name, one in (("model", model), *loaded.items()):
-        found["predicted"][name] = one.predict(batches(x, x), verbose=0)
+        found["predicted"][name] = predict(one, batches(x, x))
         found["trained on"][name] = fit(one, PLAIN, epochs=2)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import traceback
@@ -27,7 +28,12 @@ warnings.simplefilter("ignore")
 
 def numbers(*shape: int, seed: int = 3, low: float = -1.0) -> tf.Tensor:
     """Numbers that are the same in every process."""
-    return tf.constant(np.random.default_rng(seed).uniform(low, 1, shape), tf.float32)
+    return tf.constant(array(*shape, seed=seed, low=low))
+
+
+def array(*shape: int, seed: int = 3, low: float = -1.0) -> np.ndarray:
+    """The same as an array."""
+    return np.random.default_rng(seed).uniform(low, 1, shape).astype(np.float32)
 
 
 def layer(name: str, **kwargs: Any) -> hubkeras.KerasLayer:
@@ -57,9 +63,9 @@ class Subclassed(keras.Model):
         return self.head(self.base(x, training=training))
 
 
-def batches(x: Any, y: Any, size: int = 8) -> tf.data.Dataset:
-    """The data in global batches, the same ones each epoch."""
-    return tf.data.Dataset.from_tensor_slices((x, y)).batch(size)
+def batches(x: Any, y: Any) -> tf.data.Dataset:
+    """The data in global batches of 8, the same ones each epoch."""
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
 
 
 def compiled(model: keras.Model, **kwargs: Any) -> keras.Model:
@@ -68,12 +74,33 @@ def compiled(model: keras.Model, **kwargs: Any) -> keras.Model:
     return model
 
 
-def fit(model: keras.Model, data: tf.data.Dataset, epochs: int) -> list[float]:
-    """Trains a model, and returns the loss of each epoch.
+def feed(strategy: tf.distribute.Strategy, data: tf.data.Dataset) -> Any:
+    """The data without end, in a pipeline of its own for each replica of this process.
 
-    All epochs read from one iterator: to make one takes a strategy longer than an epoch of two batches.
+    An iterator that shares one pipeline among devices takes longer to make than all steps of a test take.
     """
-    return model.fit(data.repeat(), epochs=epochs, steps_per_epoch=len(data), verbose=0).history["loss"]
+    replicas = strategy.num_replicas_in_sync
+    if replicas == 1:
+        return data.repeat()
+    rows = data.unbatch().batch(8 // replicas)
+    return strategy.distribute_datasets_from_function(
+        lambda context: rows.shard(replicas, context.input_pipeline_id).repeat(),
+        tf.distribute.InputOptions(
+            experimental_fetch_to_device=False,
+            experimental_replication_mode=tf.distribute.InputReplicationMode.PER_REPLICA,
+        ),
+    )
+
+
+def fit(model: keras.Model, data: tf.data.Dataset, epochs: int) -> list[float]:
+    """Trains a model, and returns the loss of each epoch."""
+    fed = feed(model.distribute_strategy, data)
+    return model.fit(fed, epochs=epochs, steps_per_epoch=len(data), verbose=0).history["loss"]
+
+
+def predict(model: keras.Model, data: tf.data.Dataset) -> np.ndarray:
+    """What a model predicts for the rows of the data."""
+    return model.predict(feed(model.distribute_strategy, data), steps=len(data), verbose=0)
 
 
 def trained(
@@ -88,11 +115,11 @@ def trained(
         keras.utils.set_random_seed(1)
         model = compiled(make(), **kwargs)
     losses = fit(model, data, epochs)
-    losses.append(model.evaluate(data, verbose=0))
+    losses.append(model.evaluate(feed(strategy, data), steps=len(data), verbose=0))
     return model, {
         "losses": losses,
         "variables": {f"{i} {v.name}": np.asarray(v.numpy(), float) for i, v in enumerate(model.weights)},
-        "predicted": model.predict(data, verbose=0),
+        "predicted": predict(model, data),
     }
 
 
@@ -120,7 +147,8 @@ def looped(strategy: tf.distribute.Strategy, make: Callable[[], Any], data: tf.d
     def run(x: Any, y: Any) -> tf.Tensor:
         return strategy.reduce("SUM", strategy.run(step, args=(x, y)), axis=None)
 
-    losses = [float(run(*batch)) for _ in range(epochs) for batch in strategy.experimental_distribute_dataset(data)]
+    distributed = strategy.experimental_distribute_dataset(data.repeat())  # one iterator: each takes a while to make
+    losses = [float(run(*batch)) for batch in itertools.islice(distributed, epochs * len(data))]
     return model, {
         "losses": losses,
         "variables": {f"{i} {v.name}": np.asarray(v.numpy(), float) for i, v in enumerate(model.weights)},
@@ -144,6 +172,21 @@ def batch_norm(tags: frozenset[str]) -> Any:
         for moving, now in zip((mean, variance), used, strict=True):
             v1.add_to_collection("update_ops", moving.assign_sub((moving - now) * (1 - MOMENTUM)).op)
     return {"default": ({"x": x}, {"default": tf.nn.batch_normalization(x, *used, beta, gamma, EPSILON)})}
+
+
+def recurrence(tags: frozenset[str]) -> Any:
+    """Builds a recurrent network out of v1 control flow."""
+    del tags
+    x, lengths = v1.placeholder(tf.float32, [None, 6, 3], "x"), v1.placeholder(tf.int32, [None], "lengths")
+    w, u = variable("w", array(3, 5)), variable("u", array(5, 5))
+
+    def step(i: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        now = tf.tanh(x[:, i] @ w + state @ u)
+        return i + 1, tf.where(i < lengths[:, None], now, state)
+
+    start = tf.zeros([tf.shape(x)[0], 5])
+    _, state = v1.while_loop(lambda i, state: i < 6, step, (tf.constant(0), start))
+    return {"default": ({"x": x, "lengths": lengths}, {"default": state})}
 
 
 def report(cases: dict[str, Callable[[], Any]]) -> None:

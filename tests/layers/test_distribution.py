@@ -3,10 +3,9 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
+import forks
 import keras
 import numpy as np
 import pytest
@@ -26,34 +25,27 @@ OF_ONE_REPLICA = {"seen_x", "seen", "mean"}
 """Variables that update ops move by the rows which they see, different ones on each replica."""
 
 
-def start(program, folder, **more):
+def start(program, folder, number=0, **more):
     """Starts a program, whose messages go to a file."""
-    with (folder / f"{program}{len(list(folder.glob('*.log')))}.log").open("w") as log:
-        return subprocess.Popen(
-            [sys.executable, str(HERE / f"{program}.py"), str(folder)],
-            env=os.environ | ENVIRONMENT | more,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
+    outputs = [folder / f"{program}{number}.{kind}" for kind in ("out", "log")]
+    process = forks.start(HERE / f"{program}.py", folder, environment=os.environ | ENVIRONMENT | more, outputs=outputs)
+    return process, outputs
 
 
-def results(process, folder, seconds):
+def results(started, seconds):
     """Waits for a program and returns what it found, by case."""
-    try:
-        output, _ = process.communicate(timeout=seconds)
-    finally:
-        process.kill()
-    logs = "\n".join(p.read_text()[-2000:] for p in sorted(folder.glob("*.log")))
-    assert process.returncode == 0, logs
-    return json.loads(output.splitlines()[-1])
+    process, (output, log) = started
+    process.join(seconds)
+    process.kill()
+    assert process.exitcode == 0, log.read_text()[-4000:]
+    return json.loads(output.read_text().splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
 def mirrored(tmp_path_factory):
     """What was found on two logical CPUs."""
     folder = tmp_path_factory.mktemp("mirrored")
-    return results(start("mirrored", folder), folder, 400)
+    return results(start("mirrored", folder), 400)
 
 
 @pytest.fixture(scope="module")
@@ -70,14 +62,15 @@ def workers(tmp_path_factory):
         start(
             "workers",
             folder,
+            number=i,
             TF_CONFIG=json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}),
         )
         for i in range(2)
     ]
     try:
-        return folder, [results(p, folder, 200) for p in processes]
+        return folder, [results(p, 200) for p in processes]
     finally:
-        for process in processes:
+        for process, _ in processes:
             process.kill()
 
 
@@ -85,7 +78,7 @@ def workers(tmp_path_factory):
 def servers(tmp_path_factory):
     """What was found with a worker and a parameter server."""
     folder = tmp_path_factory.mktemp("servers")
-    return results(start("servers", folder), folder, 200)
+    return results(start("servers", folder), 200)
 
 
 def assert_same(one, many):
@@ -213,7 +206,7 @@ def test_two_workers_train_as_one(workers, case):
     """In a custom loop; each worker has the losses of both, and the same variables."""
     for found in workers[1]:
         assert "error" not in found[case], found[case]
-        assert_same(found[case]["one"], found[case]["many"])
+        assert_same(workers[1][0][case]["one"], found[case]["many"])
 
 
 def test_moving_averages_of_workers_are_those_of_keras(workers):

@@ -28,6 +28,7 @@ from strategies import (  # noqa: E402
     layer,
     looped,
     numbers,
+    recurrence,
     report,
     sequential,
 )
@@ -41,11 +42,11 @@ WORDS = batches(tf.constant([b"the cat sat", b"a dog", b"cat", b"dog a"] * 2), t
 
 
 def both(make: Any, data: tf.data.Dataset) -> tuple[keras.Model, dict[str, Any]]:
-    """Trains together with the other worker, each on its rows of every batch, and alone."""
+    """Trains together with the other worker, each on its rows of every batch; the chief alone, too."""
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
     model, many = looped(STRATEGY, make, data.with_options(options))
-    return model, {"one": looped(ONE, make, data)[1], "many": many}
+    return model, {"many": many} | ({"one": looped(ONE, make, data)[1]} if INDEX == 0 else {})
 
 
 def regularized() -> Any:
@@ -59,8 +60,10 @@ def regularized() -> Any:
 
 
 def v1_control_flow() -> Any:
+    path = write(FOLDER / f"recurrence_{INDEX}", recurrence)
+
     def make() -> keras.Model:
-        return functional(lambda: layer("lstm_dropout", tags=(), train_tags=()), ROWS)
+        return functional(lambda: hubkeras.KerasLayer(path, trainable=True), ROWS)
 
     return both(make, batches(ROWS, numbers(16, 5)))[1]
 
