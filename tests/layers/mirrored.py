@@ -23,6 +23,7 @@ from strategies import (  # noqa: E402
     MODULES,
     MOMENTUM,
     Subclassed,
+    as_it_is,
     batch_norm,
     batches,
     compiled,
@@ -76,7 +77,7 @@ def quantised_alone() -> dict[str, Any]:
 
 
 def trainable() -> Any:
-    return {"one": quantised_alone(), "many": trained(MIRRORED, quantised, PLAIN)[1]}
+    return {"one": quantised_alone(), "many": trained(MIRRORED, quantised, PLAIN, feed=as_it_is)[1]}
 
 
 def frozen() -> Any:

@@ -92,21 +92,40 @@ def feed(strategy: tf.distribute.Strategy, data: tf.data.Dataset) -> Any:
     )
 
 
-def fit(model: keras.Model, data: tf.data.Dataset, epochs: int) -> list[float]:
+def as_it_is(strategy: tf.distribute.Strategy, data: tf.data.Dataset) -> Any:
+    """The data without end, left to Keras to spread."""
+    del strategy
+    return data.repeat()
+
+
+def fit(model: keras.Model, data: tf.data.Dataset, epochs: int, feed: Any = feed) -> list[float]:
     """Trains a model, and returns the loss of each epoch."""
     fed = feed(model.distribute_strategy, data)
     return model.fit(fed, epochs=epochs, steps_per_epoch=len(data), verbose=0).history["loss"]
 
 
-def predict(model: keras.Model, data: tf.data.Dataset) -> np.ndarray:
+def predict(model: keras.Model, data: tf.data.Dataset, feed: Any = feed) -> np.ndarray:
     """What a model predicts for the rows of the data."""
     return model.predict(feed(model.distribute_strategy, data), steps=len(data), verbose=0)
 
 
 def trained(
-    strategy: tf.distribute.Strategy, make: Callable[[], Any], data: Any, epochs: int = 4, **kwargs: Any
+    strategy: tf.distribute.Strategy,
+    make: Callable[[], Any],
+    data: Any,
+    epochs: int = 4,
+    feed: Any = feed,
+    **kwargs: Any,
 ) -> Any:
     """Trains a model made in the strategy's scope.
+
+    Args:
+        strategy: The strategy.
+        make: Makes the model.
+        data: What it is trained on.
+        epochs: How often.
+        feed: How replicas get the data: `feed` or `as_it_is`.
+        **kwargs: For `compile`.
 
     Returns:
         The model, and a record of its losses, predictions and final variables.
@@ -114,12 +133,12 @@ def trained(
     with strategy.scope():
         keras.utils.set_random_seed(1)
         model = compiled(make(), **kwargs)
-    losses = fit(model, data, epochs)
+    losses = fit(model, data, epochs, feed)
     losses.append(model.evaluate(feed(strategy, data), steps=len(data), verbose=0))
     return model, {
         "losses": losses,
         "variables": {f"{i} {v.name}": np.asarray(v.numpy(), float) for i, v in enumerate(model.weights)},
-        "predicted": predict(model, data),
+        "predicted": predict(model, data, feed),
     }
 
 
