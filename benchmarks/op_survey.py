@@ -29,6 +29,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
+from hubkeras.graphs.kernel_guards import guard_meta_graph
 from hubkeras.graphs.tensorflow_internals import op_def
 
 TABLE = Path(__file__).parents[1] / "hubkeras" / "graphs" / "allowed_ops.tsv"
@@ -224,7 +225,9 @@ class Case:
 
     def body(self):
         """Returns what the node gives, or something that waits for it."""
-        elements = tf.import_graph_def(self.graph_def, name="", return_elements=self.outputs or ["node"])
+        meta_graph = tf.compat.v1.MetaGraphDef(graph_def=self.graph_def)
+        guard_meta_graph(meta_graph, "a case")
+        elements = tf.import_graph_def(meta_graph.graph_def, name="", return_elements=self.outputs or ["node"])
         if isinstance(elements[0], tf.Tensor):
             return elements
         with tf.control_dependencies(elements):

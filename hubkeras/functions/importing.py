@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from hubkeras.errors import FormatError, HubKerasError
 from hubkeras.graphs.gate import check_graph
+from hubkeras.graphs.kernel_guards import guard_meta_graph
 from hubkeras.graphs.lost_gradients import is_lost, refuse_lost_gradients
 from hubkeras.graphs.structure import MOST_ELEMENTS
 from hubkeras.graphs.subgraph import used_tensors
@@ -107,7 +108,7 @@ def import_whole_graph(
     """Puts a graph variant with all its nodes and collections into the graph that is being built, as TF1 did.
 
     Args:
-        meta_graph: The `MetaGraphDef`.
+        meta_graph: The `MetaGraphDef`; checks of inputs are put into it.
         outside: Tensors that take the place of some in it, by the names of these.
         scope: A name scope that is not taken yet in the current one.
         policy: What the gate lets it do.
@@ -119,6 +120,7 @@ def import_whole_graph(
         FormatError: It is malformed.
         UnsafeModuleError: It holds ops that nobody allowed.
     """
+    guard_meta_graph(meta_graph, purpose)
     graph_def = meta_graph.graph_def
     check_graph(graph_def, policy, purpose, assets=set(assets) - outside.keys())
     collections = MetaGraphDef(meta_info_def=meta_graph.meta_info_def)

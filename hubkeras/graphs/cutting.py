@@ -14,6 +14,7 @@ from hubkeras.graphs.control_flow import ContextTree, guard_targets, with_pivots
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.gc_pause import paused_collection
 from hubkeras.graphs.inlining import inline_calls
+from hubkeras.graphs.kernel_guards import guard_kernels
 from hubkeras.graphs.lost_gradients import mark_lost_gradients
 from hubkeras.graphs.op_packages import how_to_register
 from hubkeras.graphs.producer_version import raise_producer
@@ -101,6 +102,8 @@ _PASSES = (
     guard_targets,
     # What is left of the functions is what runs, and gets its names in this process.
     specialize_functions,
+    # In the form in which TensorFlow gets it, with no function left that has the name of an op.
+    guard_kernels,
     # These look into the functions too.
     mark_lost_gradients,
     raise_producer,

@@ -18,6 +18,15 @@ def op_def(op: str) -> Any | None:
     return _look_up()(op)
 
 
+def attribute_or_default(node: Any, name: str) -> Any | None:
+    """Returns an attribute of a node: if it is missing, what TensorFlow will take in its place."""
+    if name in node.attr:
+        return node.attr[name]
+    definition = op_def(node.op)
+    attrs = definition.attr if definition is not None else ()
+    return next((attr.default_value for attr in attrs if attr.name == name), None)
+
+
 @cache
 def _look_up() -> Callable[[str], Any | None]:
     from hubkeras.graphs import tensorflow_internals

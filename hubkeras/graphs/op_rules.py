@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.graphs.op_registry import op_def
+from hubkeras.graphs.op_registry import attribute_or_default
 from hubkeras.savedmodel.protos import DataType
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class AttributeCondition:
     def objection(self, node: Any, is_asset: IsAsset) -> str | None:
         """Returns what speaks against a node, None if nothing does."""
         del is_asset
-        received = _texts(_attribute(node, self.name))
+        received = _texts(attribute_or_default(node, self.name))
         if received is None:
             return f"has no value of its own for {self.name}"
         bad = next((value for value in received if (value in self.values) == self.is_negated), None)
@@ -111,15 +111,6 @@ def _rules() -> Mapping[str, tuple[Condition, ...]]:
     lines = _TABLE.read_text("utf-8").splitlines()
     rows = (line.split("\t") for line in lines if not line.startswith("#"))
     return {op: parse_conditions(condition) for op, condition, _ in rows}
-
-
-def _attribute(node: Any, name: str) -> Any | None:
-    """Returns an attribute of a node: if it is missing, what TensorFlow will take in its place."""
-    if name in node.attr:
-        return node.attr[name]
-    definition = op_def(node.op)
-    attrs = definition.attr if definition is not None else ()
-    return next((attr.default_value for attr in attrs if attr.name == name), None)
 
 
 def _texts(value: Any | None) -> list[str] | None:

@@ -15,6 +15,7 @@ from hubkeras.graphs.call_signatures import misfit
 from hubkeras.graphs.function_library import FunctionLibrary, functions_in
 from hubkeras.graphs.loop_frames import ENTERS, FRAME_OPS, check_frames
 from hubkeras.graphs.op_forms import argument_size, find_output, op_form, output_ranges
+from hubkeras.savedmodel.graph_index import attribute, integers_in
 from hubkeras.savedmodel.protos import DataType, dtypes
 from hubkeras.savedmodel.refs import Ref
 
@@ -30,6 +31,9 @@ MOST_ELEMENTS = 1 << 40
 _MOST_CONSTANT_BYTES = 1 << 30
 """Of all constants that are stored as one value for many elements; what is stored in full is as large as the file."""
 _DENSE_TABLES = frozenset({"MutableDenseHashTable", "MutableDenseHashTableV2", "AnonymousMutableDenseHashTable"})
+_LISTS = {**dict.fromkeys(("TensorArray", "TensorArrayV2", "TensorArrayV3"), 0), "TensorListReserve": 1}
+"""Which input says how many tensors there is a place for, before there is any."""
+_MOST_TENSORS = 1 << 24
 _LOOPS = ENTERS | {"While", "StatelessWhile"}
 _MOST_PARALLEL_ITERATIONS = 1 << 16
 _DATA_TYPES = frozenset(DataType.values())
@@ -122,6 +126,7 @@ class _Checker:
                 self.refuse(f"node {name!r} twice")
             nodes[name] = node
             outputs[name] = self._check_node(node)
+        self._check_lists(nodes)
         for name, node in nodes.items():
             # TensorFlow relies on control edges coming last. A data input behind one would be counted wrongly.
             is_control = False
@@ -159,6 +164,7 @@ class _Checker:
             if has_placeholder(node.attr.values()):
                 self.refuse(f"{place} with an attribute of {node.name!r} that a caller would fill in, after this check")
             self._check_node(node)
+        self._check_lists(nodes)
         ranges = {name: output_ranges(node, self.functions) for name, node in nodes.items()}
         for name, node in nodes.items():
             self._check_body_inputs(node.input, arguments, ranges, f"node {name!r} of {place}")
@@ -232,6 +238,19 @@ class _Checker:
         size = node.attr["initial_num_buckets"].i * elements * 8 if "initial_num_buckets" in node.attr else 0
         if size > _MOST_CONSTANT_BYTES:
             self.refuse(f"node {node.name!r}, a table that takes {size} bytes while it is empty")
+
+    def _check_lists(self, nodes: Mapping[str, Any]) -> None:
+        """Checks how long lists are whose length is a constant; that of others is up to the kernel."""
+        for node in nodes.values():
+            if node.op in _LISTS and _LISTS[node.op] < len(node.input):
+                length = nodes.get(node.input[_LISTS[node.op]].partition(":")[0])
+                numbers = (
+                    integers_in(attribute(length, "value").tensor)
+                    if length is not None and length.op == "Const"
+                    else ()
+                )
+                if any(number > _MOST_TENSORS for number in numbers):
+                    self.refuse(f"node {node.name!r}, a list of {max(numbers)} tensors")
 
     def check_attributes(self, node: Any) -> None:
         """Checks the dtypes, shapes, constants and functions among the attributes of a node."""

@@ -42,6 +42,7 @@ _PRIVATE_NAMES = (
     "ops.handle_data_util.copy_handle_data",
     "ops.resource_variable_ops.BaseResourceVariable",
     "ops.resource_variable_ops.variable_accessed",
+    "saved_model.loader_impl.parse_saved_model_with_debug_info",
     "saved_model.nested_structure_coder.decode_proto",
     "saved_model.nested_structure_coder.encode_structure",
     "trackable.base.Trackable._trackable_children",
@@ -98,6 +99,7 @@ ANONYMOUS_NAME = "cd2c89b7-88b7-44c8-ad83-06c2a9158347"
 
 BUILDING = threading.RLock()
 """Held by the thread that builds graphs: what is built is kept, and control flow v1 is a switch of the process."""
+_READING = threading.RLock()
 
 
 def op_def(op: str) -> Any | None:
@@ -284,6 +286,11 @@ def function_names(graph: tf.Graph) -> Collection[str]:
     return graph._functions.keys()
 
 
+def function_graphs(graph: tf.Graph) -> list[tf.Graph]:
+    """Returns the graphs of the functions in a graph's library."""
+    return [function.graph for function in graph._functions.values() if getattr(function, "graph", None) is not None]
+
+
 def in_tpu_function(graph: tf.Graph) -> bool:
     """Tells whether a graph is a function's that is replicated on a TPU: all its ops run, over state from outside."""
     context = control_flow_context(graph)
@@ -392,6 +399,36 @@ def _register_xla_kernels() -> None:
         with tf.init_scope():
             tf.function(lambda x: x + 1.0, jit_compile=True, autograph=False)(tf.constant(1.0))
         _xla_kernels_registered = True
+
+
+@contextmanager
+def reading_instead(directory: str, saved_model: bytes | None) -> Iterator[None]:
+    """Has this thread's `tf.saved_model.load` take a SavedModel in place of the file in a directory.
+
+    Args:
+        directory: As it is given to `tf.saved_model.load`.
+        saved_model: A serialised `SavedModel`; with None the file is read.
+    """
+    if saved_model is None:
+        yield
+        return
+    module = importlib.import_module("tensorflow.python.saved_model.loader_impl")
+    thread = threading.get_ident()
+    # One at a time: else the first to end would bring back the reader of the second, which is to go with it.
+    with _READING:
+        read = module.parse_saved_model_with_debug_info
+
+        def parse(export_dir: str) -> tuple[Any, Any]:
+            found, debug_info = read(export_dir)
+            if threading.get_ident() == thread and export_dir == directory:
+                found = type(found).FromString(saved_model)
+            return found, debug_info
+
+        module.parse_saved_model_with_debug_info = parse
+        try:
+            yield
+        finally:
+            module.parse_saved_model_with_debug_info = read
 
 
 @contextmanager

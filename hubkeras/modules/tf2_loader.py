@@ -10,8 +10,11 @@ import tensorflow as tf
 from hubkeras.errors import CorruptFileError, FormatError, HubKerasError, MissingFileError, TagsError, UnsupportedError
 from hubkeras.functions.importing import check_filled
 from hubkeras.graphs.first_look import look_at
+from hubkeras.graphs.kernel_guards import guard_functions, needs_guards
 from hubkeras.graphs.object_graph import check_object_graph
+from hubkeras.graphs.tensorflow_internals import function_graphs, reading_instead
 from hubkeras.modules.tf2_objects import LoadedObject
+from hubkeras.savedmodel.protos import SavedModel
 from hubkeras.savedmodel.reader import read_module, read_saved_model
 
 if TYPE_CHECKING:
@@ -47,15 +50,17 @@ def load_tf2(
     """
     chosen, directory = _choose_tags(description, tags), description.path
     assert directory is not None  # only a directory holds objects
+    where = f"TF2 SavedModel {directory}"
     (meta_graph,) = description.object_graphs  # of several, TensorFlow would run what they say as in TF1
-    check_object_graph(meta_graph, policy, f"TF2 SavedModel {description.path}")
+    check_object_graph(meta_graph, policy, where)
     _check_unchanged(directory, meta_graph)
     try:
-        loaded = tf.saved_model.load(str(directory), chosen, options)
+        with reading_instead(str(directory), _guarded(meta_graph, where)):
+            loaded = tf.saved_model.load(str(directory), chosen, options)
         _check_signatures(getattr(loaded, "signatures", {}))
         _check_losses(getattr(loaded, "regularization_losses", ()))
         for graph in _graphs_of(loaded):
-            check_filled(graph, f"TF2 SavedModel {directory}")
+            check_filled(graph, where)
     except (HubKerasError, MemoryError):
         raise
     # A damaged object graph makes TensorFlow's loader fail with whatever its Python happens to raise.
@@ -93,16 +98,34 @@ def _check_unchanged(directory: AnyPath, meta_graph: Any) -> None:
         raise FormatError(f"TF2 SavedModel {directory} changed while it was read", fix="Load it again")
 
 
+def _guarded(meta_graph: Any, where: str) -> bytes | None:
+    """Returns the SavedModel with checks in its functions, None where none is needed and the file will do."""
+    if not needs_guards(meta_graph.graph_def.library.function):
+        return None
+    saved_model = SavedModel(saved_model_schema_version=1)
+    copy = saved_model.meta_graphs.add()
+    copy.CopyFrom(meta_graph)
+    guard_functions({function.signature.name: function for function in copy.graph_def.library.function}, where)
+    return saved_model.SerializeToString()
+
+
 def _bytes(meta_graph: Any) -> bytes:
     return meta_graph.SerializeToString(deterministic=True)
 
 
 def _graphs_of(loaded: Any) -> Iterator[tf.Graph]:
-    """Yields the graphs of all functions that objects have."""
+    """Yields the graphs of all functions that objects have, and of those that these call, each once."""
+    pending: list[Any] = []
     for found in tf.train.TrackableView(loaded).descendants():
-        for function in getattr(found, "concrete_functions", [found]):
-            if isinstance(getattr(function, "graph", None), tf.Graph):
-                yield function.graph
+        functions = getattr(found, "concrete_functions", [found])
+        pending += [graph for f in functions if isinstance(graph := getattr(f, "graph", None), tf.Graph)]
+    seen: set[int] = set()
+    while pending:
+        graph = pending.pop()
+        if id(graph) not in seen:
+            seen.add(id(graph))
+            pending += function_graphs(graph)
+            yield graph
 
 
 def _check_signatures(signatures: Mapping[str, Any]) -> None:

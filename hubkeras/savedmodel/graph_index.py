@@ -6,6 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hubkeras.errors import FormatError
 from hubkeras.savedmodel.protos import DT_STRING, AttrValue, DataType
 from hubkeras.savedmodel.refs import Ref
@@ -24,6 +26,7 @@ NO_DTYPE = "invalid"
 """What TensorFlow calls the dtype that a file does not give."""
 
 _DATA_TYPE: Any = DataType
+_INTEGERS = {_DATA_TYPE.Value("DT_INT32"): np.int32, _DATA_TYPE.Value("DT_INT64"): np.int64}
 _DTYPE_NAMES = {"half": "float16", "float": "float32", "double": "float64"}
 
 
@@ -106,6 +109,18 @@ def attribute(node: Any, key: str) -> Any:
         The `AttrValue`.
     """
     return node.attr[key] if key in node.attr else AttrValue()
+
+
+def integers_in(tensor: Any) -> list[int]:
+    """Returns the numbers that a `TensorProto` of int32 or int64 holds; one may stand for all further ones.
+
+    Args:
+        tensor: The proto; nothing is found in one of another dtype.
+    """
+    dtype = _INTEGERS.get(tensor.dtype)
+    if dtype is None or len(tensor.tensor_content) % np.dtype(dtype).itemsize:
+        return []
+    return [*tensor.int_val, *tensor.int64_val, *np.frombuffer(tensor.tensor_content, dtype).tolist()]
 
 
 def data_inputs(node: Any) -> list[Ref]:

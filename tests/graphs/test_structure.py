@@ -1,5 +1,6 @@
 """Malformed graphs are refused; each of them ends the process, or hangs it, when TensorFlow gets it."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from savedmodel.builder import AttrValue, const, dtype, func, function, node, placeholder, shape
@@ -227,6 +228,14 @@ def test_functions_that_do_not_fit_who_calls_them(match, caller):
 def test_turns_of_a_loop_at_once(op, count):
     """The executor makes room for all of them, or divides by their number plus one."""
     refused("parallel iterations", const("a", 1.0), node("n", op, "a", T=FLOAT, parallel_iterations=AttrValue(i=count)))
+
+
+def test_a_list_of_impossible_length():
+    def nodes(length):
+        return const("n", np.int32(length)), node("list", "TensorArrayV3", "n", dtype=FLOAT)
+
+    check(*nodes(1000))
+    refused("a list of 2147483647 tensors", *nodes(2**31 - 1))
 
 
 def test_a_table_of_impossible_size():

@@ -239,11 +239,17 @@ def test_debug_info_that_cannot_be_read(golden):
         hubkeras.load(golden)
 
 
-def test_a_shape_that_overflows(tmp_path):
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_shape_that_overflows(tmp_path, nested):
     """Grappler ends the process when the function is first called."""
     module = tf.Module()
     spec = tf.TensorSpec([], tf.float32)
-    module.f = tf.function(lambda x: x + tf.reduce_sum(tf.fill(tf.constant([3, 7], tf.int64), 1.0)), [spec])
+
+    def compute(x):
+        return x + tf.reduce_sum(tf.fill(tf.constant([3, 7], tf.int64), 1.0))
+
+    inner = tf.function(compute)
+    module.f = tf.function(lambda x: inner(x) if nested else compute(x), [spec])
     tf.saved_model.save(module, str(tmp_path))
     assert hubkeras.load(tmp_path).f(1.0) == 22
 
@@ -257,3 +263,17 @@ def test_a_shape_that_overflows(tmp_path):
     edit(tmp_path, overflow)
     with pytest.raises(FormatError, match=r"\(4611686018427387904, 3\)"):
         hubkeras.load(tmp_path)
+
+
+def test_an_op_that_would_end_the_process(tmp_path):
+    """Its inputs are checked in the functions that TensorFlow takes, and nowhere in the file."""
+    module = tf.Module()
+    specs = [tf.TensorSpec(None), tf.TensorSpec(None)]
+    module.f = tf.function(lambda x, b: tf.image.crop_and_resize(x, b, [0], [2, 2]) * 2.0, specs)
+    tf.saved_model.save(module, str(tmp_path))
+    loaded, image = hubkeras.load(tmp_path), tf.ones([1, 4, 4, 1])
+    assert loaded.f(image, [[0.0, 0.0, 1.0, 1.0]]).shape == (1, 2, 2, 1)
+    for boxes in (1.0, [[0.0, 1.0]]):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            loaded.f(image, boxes)
+    assert tf.saved_model.load(str(tmp_path)).f(image, [[0.0, 0.0, 1.0, 1.0]]).shape == (1, 2, 2, 1)
