@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubkeras.cli.verbs import HANDLE, epilog, verb
+from hubkeras.cli.verbs import HANDLE, echo, epilog, verb
 
 if TYPE_CHECKING:
     from hubkeras.handles.cache import CachedModule
@@ -45,7 +45,7 @@ def list_modules() -> None:
 
     modules = hubkeras.cached_modules()
     for module in sorted(modules, key=lambda module: module.handle):
-        click.echo(_line(module))
+        echo(_line(module))
     click.echo(f"{_size(sum(module.size for module in modules)):>8}  {len(modules)} modules")
 
 
@@ -61,7 +61,7 @@ def verify(context: click.Context, handle: str | None) -> None:
 
     damaged = hubkeras.verify_cached(handle)
     for module in damaged:
-        click.echo(_line(module))
+        echo(_line(module))
     if damaged:
         context.exit(1)
     click.echo("everything is as it was fetched")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hubkeras.cli.verbs import HANDLE, quiet_tensorflow, verb
+from hubkeras.cli.verbs import HANDLE, echo, quiet_tensorflow, verb
 
 _EXAMPLES = ("hubkeras check-signature path/to/mobilenet image_feature_vector",)
 
@@ -25,7 +25,7 @@ def command(context: click.Context, handle: str, name: str) -> None:
 
         findings = hubkeras.check_signature(handle, name)
     for finding in findings:
-        click.echo(finding)
+        echo(finding)
     if findings:
         context.exit(1)
     click.echo(f"as {name} is described")

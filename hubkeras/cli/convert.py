@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from hubkeras.cli.verbs import ALLOW_OPS, HANDLE, complete_files, quiet_tensorflow, verb
+from hubkeras.cli.verbs import ALLOW_OPS, HANDLE, complete_files, echo, quiet_tensorflow, verb
 
 
 @verb(
@@ -50,4 +50,4 @@ def command(handle: str, path: str, tags: tuple[str, ...], allow_ops: tuple[str,
     with quiet_tensorflow():
         import hubkeras
 
-        click.echo(str(hubkeras.convert(handle, path, tags=tags or None, allow_ops=allow_ops, **options)))
+        echo(hubkeras.convert(handle, path, tags=tags or None, allow_ops=allow_ops, **options))

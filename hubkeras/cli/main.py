@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hubkeras.cli.verbs import Settings, epilog
+from hubkeras.cli.verbs import Settings, echo, epilog
 from hubkeras.errors import HubKerasError
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _one_paragraph(error: Exception) -> str:
 
 
 def _fail(text: str) -> int:
-    click.echo(f"hubkeras: {text}", err=True)
+    echo(f"hubkeras: {text}", err=True)
     return 1
 
 

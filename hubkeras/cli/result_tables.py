@@ -11,6 +11,7 @@ import numpy as np
 from hubkeras.batch.columns import object_array
 from hubkeras.cli.class_labels import labels_for
 from hubkeras.cli.result_files import as_text, plain, values_of
+from hubkeras.cli.verbs import echo
 from hubkeras.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class ResultPrinter:
             for name, array in results.items():
                 if row < len(array):
                     for line in self._lines(name, array, array[row]):
-                        click.echo(f"  {line}")
+                        echo(f"  {line}")
 
     def _lines(self, name: str, array: np.ndarray, value: Any) -> Iterator[str]:
         labels = labels_for(self._labels, array.shape[1]) if _is_classes(array, self._labels) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from hubkeras.cli.verbs import HANDLE, quiet_tensorflow, verb
+from hubkeras.cli.verbs import HANDLE, echo, quiet_tensorflow, verb
 
 
 @verb(
@@ -30,7 +30,7 @@ def command(context: click.Context, handle: str) -> None:
         click.echo("allowed: all operations that the module can run are on the list")
         return
     if gate.problem:
-        click.echo(f"refused: {' '.join(gate.problem.split())}")
+        echo(f"refused: {' '.join(gate.problem.split())}")
     for found in gate.refused:
-        click.echo(f"refused: {found.op} ({found.place}), which {found.reason}")
+        echo(f"refused: {found.op} ({found.place}), which {found.reason}")
     context.exit(1)

@@ -55,5 +55,7 @@ def _write(place: Path, text: str) -> None:
     try:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(place)
+    except OSError as error:
+        raise ExportError(f"Cannot write {place}", received=str(error), fix="Nothing was left there") from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -67,6 +67,13 @@ def complete_files(context: click.Context, parameter: click.Parameter, incomplet
     return [CompletionItem(incomplete, type="file")]
 
 
+def echo(text: object, *, err: bool = False) -> None:
+    """Prints what may hold names and texts of strangers, without what a terminal would obey."""
+    from hubkeras.inspection.terminal import printable
+
+    click.echo(printable(str(text)), err=err)
+
+
 HANDLE: Any = click.argument("handle", metavar="HANDLE", shell_complete=complete_files)
 ALLOW_OPS: Any = click.option(
     "--allow-op", "allow_ops", multiple=True, metavar="OP", help="Allow an operation that the gate refuses; repeatable."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 from hubkeras.inspection.differences import other_variants
 
@@ -54,14 +55,14 @@ class _Printer:
         for head in heads:
             table.add_column(head, overflow="fold", justify="right" if head in ("size", "count", "bytes") else "left")
         for row in rows:
-            table.add_row(*(Text(_printable(cell)) for cell in row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         self.console.print(f"\n{title}", style="bold", markup=False)
         self.console.print(table)
         if hidden:
             self.console.print(f"... and {hidden} more (--json shows all)", markup=False)
 
     def facts(self, summary: ModuleSummary) -> None:
-        self.console.print(_printable(summary.handle), style="bold", markup=False)
+        self.console.print(printable(summary.handle), style="bold", markup=False)
         gate = summary.gate
         reasons = gate.problem or "; ".join(f"{f.op} ({f.place}) {f.reason}" for f in gate.refused[:3])
         facts = {
@@ -75,7 +76,7 @@ class _Printer:
             "licence": summary.license_file or "no licence file",
         }
         for name, fact in facts.items():
-            self.console.print(f"  {name:<11} {_printable(fact)}", markup=False)
+            self.console.print(f"  {name:<11} {printable(fact)}", markup=False)
 
     def signatures(self, summary: ModuleSummary) -> None:
         for variant in summary.variants:
@@ -126,7 +127,7 @@ class _Printer:
         for name, title in _PROGRAMS.items():
             if name in summary.code:
                 self.console.print(f"\n{title}\n", style="bold")
-                self.console.print(_printable(summary.code[name]), markup=False, soft_wrap=True)
+                self.console.print(printable(summary.code[name]), markup=False, soft_wrap=True)
 
 
 def _signature_rows(signature: Any, summary: ModuleSummary) -> Iterable[tuple[str, ...]]:
@@ -164,6 +165,6 @@ def _bytes(count: float | None) -> str:
     return f"{count:.1f} GB"
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Returns a text without control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() or c == "\n" else f"\\x{ord(c):02x}" for c in text)
+    return "".join(c if c.isprintable() or c == "\n" or category(c) == "Zs" else f"\\x{ord(c):02x}" for c in text)
