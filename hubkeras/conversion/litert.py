@@ -34,7 +34,7 @@ def write(module: Module | LoadedObject, path: Path) -> None:
     """
     names = module.get_signature_names()
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        saved_model.write(module, path.parent / folder)
+        saved_model.write_signatures(module, path.parent / folder)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=names)
         try:
             content = converter.convert()

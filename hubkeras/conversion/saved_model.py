@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.conversion.verification import Check
+from hubkeras.errors import UnsupportedError
 from hubkeras.functions.tensor_info import flatten_all, pack_all
 from hubkeras.modules.defaults import default_signature
 from hubkeras.modules.loader import load
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("hubkeras")
 IS_DIRECTORY = True
+_SCOPE = re.compile(r"[A-Za-z0-9.][A-Za-z0-9_.\\/>-]*")
+"""A name that TensorFlow takes for a scope of a graph, which it makes for each variable that it saves."""
 SERVING = "serving_default"
 """The signature that is asked for where nobody names one."""
 
@@ -47,9 +50,43 @@ def write(module: Module | LoadedObject, directory: Path) -> None:
     Args:
         module: The module.
         directory: An empty directory.
+
+    Raises:
+        UnsupportedError: A variable has a name that TensorFlow saves none by.
     """
+    _check_names(module)
     root = reusable_object(module) if isinstance(module, Module) else module
     tf.saved_model.save(root, str(directory), signatures=saved_signatures(module))
+
+
+def write_signatures(module: Module | LoadedObject, directory: Path) -> None:
+    """Writes the signatures of a module alone as a TF2 SavedModel, for converters.
+
+    Args:
+        module: The module.
+        directory: An empty directory.
+
+    Raises:
+        UnsupportedError: A variable has a name that TensorFlow saves none by.
+    """
+    _check_names(module)
+    signatures = saved_signatures(module)
+    root: Any = tf.train.Checkpoint()
+    # Not the root itself: LiteRT's converter takes an object with `serve` for an export of Keras, and only that.
+    root.held = module.state if isinstance(module, Module) else module
+    tf.saved_model.save(root, str(directory), signatures=signatures)
+
+
+def _check_names(module: Module | LoadedObject) -> None:
+    names = _named(module.variables) if isinstance(module, Module) else named_variables(module)[0]
+    wrong = [name for name in names if not _SCOPE.fullmatch(name)]
+    if wrong:
+        raise UnsupportedError(
+            f"Cannot write module {module.description.label} as a TF2 SavedModel",
+            expected="variables whose names begin with a letter, a digit or a dot, and go on with these and _\\/>-",
+            received=", ".join(map(repr, wrong[:3])),
+            fix="Formats that take any name are keras, weights and tf1_hub",
+        )
 
 
 def checks(module: Module | LoadedObject, directory: Path) -> Iterator[Check]:

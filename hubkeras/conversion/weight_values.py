@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from hubkeras.conversion.saved_model import named_variables
 from hubkeras.conversion.verification import Check
 from hubkeras.errors import ConversionError, UnsupportedError
 from hubkeras.functions.restoring import parts_of
@@ -39,7 +40,11 @@ def write(module: Module | LoadedObject, path: Path) -> None:
         _write_npz(values, path)
     elif path.suffix == ".safetensors":
         _check_dtypes(values, {"O", "c"}, path)
-        _safetensors().save_file({name: np.array(v, order="C") for name, v in values.items()}, path)
+        package = _safetensors()
+        try:
+            package.numpy.save_file({name: np.array(v, order="C") for name, v in values.items()}, path)
+        except package.SafetensorError as error:  # such as a full disk
+            raise OSError(str(error)) from error
     else:
         raise _wrong_suffix(path)
 
@@ -52,7 +57,7 @@ def checks(module: Module | LoadedObject, path: Path) -> Iterator[Check]:
 def values_of(module: Module | LoadedObject) -> dict[str, np.ndarray]:
     """Returns the values of a module's variables by their names in its checkpoint."""
     if not isinstance(module, Module):
-        return {name: np.asarray(v) for name, v in module.variable_map.items()}
+        return {name: np.asarray(v.read_value()) for name, v in named_variables(module)[0].items()}
     specs, known = module.description.variables, module.state.by_name
     found = {}
     for whole, parts in parts_of(specs[name] for name in module.variable_names).items():
@@ -87,7 +92,7 @@ def assign_values(module: Module | LoadedObject, values: Mapping[str, np.ndarray
             f" not known: {sorted(values.keys() - want.keys())}, in another shape: {sorted(wrong)}",
         )
     if not isinstance(module, Module):
-        for name, variable in module.variable_map.items():
+        for name, variable in named_variables(module)[0].items():
             variable.assign(tf.constant(values[name], variable.dtype))
         return
     specs, known = module.description.variables, module.state.by_name
@@ -107,7 +112,7 @@ def read_values(path: Path) -> dict[str, np.ndarray]:
         raise _wrong_suffix(path)
     try:
         if path.suffix == ".safetensors":
-            return _safetensors().load_file(path)
+            return _load_safetensors(path)
         with path.open("rb") as stream, np.load(stream) as arrays:  # numpy leaves a damaged one open
             values = {name: arrays[name] for name in arrays.files}
     except (OSError, ValueError, zipfile.BadZipFile) as error:
@@ -147,6 +152,14 @@ def _wrong_suffix(path: Path) -> ConversionError:
     )
 
 
+def _load_safetensors(path: Path) -> dict[str, np.ndarray]:
+    package = _safetensors()
+    try:
+        return package.numpy.load_file(path)
+    except package.SafetensorError as error:
+        raise ConversionError(f"Cannot read weights from {path}", received=str(error)) from error
+
+
 def _safetensors() -> Any:
     try:
         import safetensors.numpy
@@ -155,4 +168,4 @@ def _safetensors() -> Any:
             "Cannot use .safetensors files without the package safetensors",
             fix="Install it with pip install 'hubkeras[safetensors]', or use .npz",
         ) from error
-    return safetensors.numpy
+    return safetensors

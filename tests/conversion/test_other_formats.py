@@ -1,5 +1,7 @@
 """LiteRT, ONNX, files of weights, and TF1 Hub format again: by those who read them."""
 
+import itertools
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,6 +10,7 @@ from parity import GOLDEN
 
 import hubkeras
 from hubkeras.cli.main import main
+from hubkeras.conversion.verification import Check, verify
 from hubkeras.errors import ConversionError, UnsupportedError
 
 MODULES = GOLDEN / "modules"
@@ -88,6 +91,18 @@ def test_weights_and_back(tmp_path, suffix):
         np.testing.assert_array_equal(got, want)
 
 
+def test_a_module_that_disagrees_with_itself():
+    """As one does that reads a counter while an update op counts: seldom, so it is tried more than once."""
+    calls = itertools.count()
+
+    def seldom(_):
+        return tf.constant(int(next(calls) == 20))
+
+    assert verify([Check("it", {}, seldom, lambda _: tf.constant(1))], "new").random == ("it",)
+    with pytest.raises(ConversionError, match="differ by up to 1"):
+        verify([Check("it", {}, lambda _: tf.constant(0), lambda _: tf.constant(1))], "new")
+
+
 def test_weights_that_do_not_fit(tmp_path):
     """They are refused by name; so are names that tell no format, and formats that hold no such values."""
     np.savez(tmp_path / "other.npz", other=X)
@@ -118,3 +133,26 @@ def test_variables_of_any_name(tmp_path):
     hubkeras.convert(tmp_path / "module", tmp_path / "weights.npz", "weights")
     with np.load(tmp_path / "weights.npz") as arrays:
         assert {name: float(arrays[name]) for name in arrays.files} == {"file": 2.0, "allow_pickle": 3.0}
+
+
+def test_weights_of_tf2_saved_models(tmp_path):
+    """They have such files, too, and take them; those of another module are refused by name."""
+    source = MODULES / "tf2_reusable"
+    module = hubkeras.load(source)
+    for v in (module.loaded.w, module.loaded.gamma, module.loaded.mean):  # which the object does not list
+        v.assign_add(0.5 * tf.ones_like(v))
+    hubkeras.convert(module, tmp_path / "weights.npz", "weights")
+    with np.load(tmp_path / "weights.npz") as arrays:
+        assert set(arrays.files) == {"w", "gamma", "mean"}
+    x = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
+    assert np.abs(module(x) - hubkeras.load(source)(x)).max() > 0.1
+    for to, load in (("saved_model", lambda path: tf.saved_model.load(str(path))), ("tf1_hub", hubkeras.load)):
+        hubkeras.convert(source, tmp_path / to, to, weights=tmp_path / "weights.npz")
+        np.testing.assert_allclose(load(tmp_path / to)(tf.constant(x)), module(x), rtol=1e-5)
+    with pytest.raises(ConversionError, match="not known: "):
+        hubkeras.convert(MODULES / "batch_renorm", tmp_path / "new", "saved_model", weights=tmp_path / "weights.npz")
+    (tmp_path / "broken.npz").write_text("no archive")
+    (tmp_path / "broken.safetensors").write_text("no such file")
+    for name in ("broken.npz", "broken.safetensors"):
+        with pytest.raises(ConversionError, match=f"Cannot read weights from .*{name}"):
+            hubkeras.convert(source, tmp_path / "new", "saved_model", weights=tmp_path / name)
