@@ -159,3 +159,44 @@ def test_what_is_refused(tmp_path):
     with pytest.raises(hubkeras.errors.ExportExistsError):
         hubkeras.convert(module, tmp_path / "there", "saved_model")
     assert [p.name for p in tmp_path.iterdir()] == ["there"]
+
+
+def branches(tags):
+    """Branches of TensorFlow 1 in each other, over reference variables; one of them draws, and assigns."""
+    x, keep = v1.placeholder(tf.float32, [None, 3], "x"), v1.placeholder(tf.float32, [], "keep")
+    is_training = v1.placeholder(tf.bool, [], "is_training")
+    w = variable("w", FLOATS[:9].reshape(3, 3), use_resource=False)
+    b = variable("b", [1.0, 2.0, 3.0], use_resource=False)
+    count = variable("count", 0.0, trainable=False, use_resource=False)
+    h = x @ w
+
+    def train():
+        with tf.control_dependencies([v1.assign_add(count, 1.0)]):
+            return v1.nn.dropout(h, rate=1 - keep) * b
+
+    def infer():
+        return v1.cond(tf.reduce_mean(h) > 0, lambda: h * b, lambda: b - tf.tanh(h))
+
+    inputs = {"x": x, "keep": keep, "is_training": is_training}
+    return {"default": (inputs, {"default": v1.cond(is_training, train, infer)})}
+
+
+def test_gradients_of_branches_over_reference_variables(tmp_path):
+    """In each branch those which hubkeras takes, and what it assigns is assigned once."""
+    write(tmp_path / "branches", branches)
+    done = hubkeras.convert(tmp_path / "branches", tmp_path / "new", "saved_model")
+    assert not done.verified.without_gradients
+    module, loaded = hubkeras.load(tmp_path / "branches"), tf.saved_model.load(str(tmp_path / "new"))
+    found = []
+    for is_training, sign in ((False, 1), (False, -1), (True, 1)):
+        x = sign * tf.constant(FLOATS.reshape(4, 3) ** 2)
+        rest = {"keep": tf.constant(1.0), "is_training": tf.constant(is_training)}
+        want = step(lambda x, rest=rest: module({"x": x, **rest}), module.trainable_variables, x)
+        got = step(lambda x, rest=rest: loaded({"x": x, **rest}), loaded.trainable_variables, x)
+        np.testing.assert_allclose(got[0], want[0], rtol=1e-5)
+        for have, golden in zip(got[1], want[1], strict=True):
+            np.testing.assert_allclose(have, golden, rtol=1e-4, atol=1e-6)
+        assert all(np.abs(gradient).max() > 0 for gradient in got[1][1:])
+        found.append(got[0].numpy())
+        assert [float(v) for v in (*module.variables, *loaded.variables) if not v.shape.rank] == [is_training] * 2
+    assert not np.allclose(found[0], found[1])
