@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import faulthandler
+import gc
 import json
 import os
 import random
@@ -330,6 +331,8 @@ def run(indices: list[int], seed: int, jobs: int, modules: list[Any]) -> dict[in
     pending = [indices[i : i + BATCH] for i in range(0, len(indices), BATCH)]
     children: dict[int, Child] = {}
     results: dict[int, list[dict[str, str]]] = {}
+    gc.collect()
+    gc.freeze()  # or each process copies all that the collection of garbage looks at
     try:
         while pending or children:
             while pending and len(children) < jobs:

@@ -1,27 +1,21 @@
 """A few mutants of the fuzz; `python benchmarks/fuzz.py` runs thousands."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")])}
+import forks
 
-
-def run(*arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False)
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 def test_damaged_modules_work_or_are_refused():
-    result = run(str(ROOT / "benchmarks" / "fuzz.py"), "--count", "300", "--jobs", "2")
+    result = forks.run(BENCHMARKS / "fuzz.py", "--count", "300", "--jobs", "2", timeout=600)
     assert "300 mutants" in result.stdout, result.stderr[-3000:]
     assert result.returncode == 0, result.stdout[-8000:]
 
 
 ENDS = """
-import os, time
+import os, sys, time
+sys.path.insert(0, sys.argv[1])
 import fuzz
 from hubkeras.errors import FormatError
 
@@ -44,7 +38,7 @@ BAD = [
 ]
 fuzz.CANARY = fuzz.Path(fuzz.tempfile.mkdtemp(), "secret.txt")
 fuzz.CANARY.write_text(fuzz.SECRET)
-fuzz.LIMIT_SECONDS, fuzz.LIMIT_BYTES, fuzz.BATCH = 8, 1 << 27, 4
+fuzz.LIMIT_SECONDS, fuzz.LIMIT_BYTES, fuzz.BATCH = 5, 1 << 27, 4
 fuzz.steps = lambda path, tags: [("step", BAD[int(path.name.partition("-")[0])])]
 results = fuzz.run(list(range(len(BAD))), 0, 2, fuzz.corpus()[:1])
 print(",".join(fuzz.worst(results[i]) for i in range(len(BAD))))
@@ -53,7 +47,7 @@ print(fuzz.summarise(results))
 
 
 def test_the_fuzz_notices_each_bad_end():
-    result = run("-c", ENDS)
+    result = forks.run(ENDS, BENCHMARKS, timeout=600)
     lines = result.stdout.splitlines()
     assert lines, result.stderr[-3000:]
     assert lines[0].split(",") == [

@@ -1,11 +1,8 @@
 """Functions of signatures: built on first use, once, of what is asked for; dropped with their module."""
 
 import gc
-import os
 import shutil
 import statistics
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -279,10 +276,7 @@ def test_a_load_leaves_nothing_behind(tmp_path):
     """Memory stays level while a module of 25 MB is loaded, called, differentiated and dropped 50 times."""
     path = _big_module(tmp_path / "big")
     assert sum(f.stat().st_size for f in path.rglob("*")) > 25_000_000
-    environment = os.environ | forks.ANEW
-    run = subprocess.run(
-        [sys.executable, "-c", LOADS, path], env=environment, capture_output=True, text=True, check=False
-    )
+    run = forks.run(LOADS, path)
     assert run.returncode == 0, run.stderr[-3000:]
     measured, functions = ([float(word) for word in line.split()] for line in run.stdout.splitlines())
     assert len(measured) == 51

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import forks
 import keras
 import numpy as np
 import tensorflow as tf
@@ -182,16 +181,19 @@ def tell(model: keras.Model, inputs: Any) -> dict[str, Any]:
     }
 
 
+SCRIPT = """
+import runpy, sys, warnings
+from pathlib import Path
+warnings.simplefilter("error")
+warnings.filterwarnings("ignore", "__array__", DeprecationWarning)
+sys.path[:0] = [str(Path(sys.argv[1]).parents[1])]
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
+"""
+
+
 def in_a_process(script: str, folder: Path) -> dict[str, Any]:
     """Runs a script of this folder, which reads `jobs` and writes `results`, in a process of its own."""
-    tests = Path(__file__).parents[1]
-    paths = os.pathsep.join([str(tests), str(tests.parent)])
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-W", "ignore:__array__:DeprecationWarning", tests / "layers" / script, folder],
-        env={**os.environ, "PYTHONPATH": paths, "TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "2"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environment = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "2"}
+    done = forks.run(SCRIPT, Path(__file__).with_name(script), folder, environment=environment)
     assert done.returncode == 0, done.stderr[-4000:]
     return pickle.loads((folder / "results").read_bytes())
