@@ -1,5 +1,6 @@
 """Weight files, checkpoints, configs, clones, copies and pickles of models with a layer."""
 
+import contextlib
 import copy
 import gc
 import json
@@ -22,17 +23,17 @@ KINDS = ["texts", "parts", "loops", "objects"]
 
 @pytest.fixture(scope="module", params=KINDS)
 def models(request, tmp_path_factory):
-    """A trained model, another one that starts afresh, and inputs."""
+    """A trained model, another one that starts afresh, inputs, and where the module of the trained one lies."""
     folders = [tmp_path_factory.mktemp(name) for name in ("trained", "afresh")]
     model, inputs = make(request.param, folders[0])
     fit(model, inputs)
-    return model, make(request.param, folders[1])[0], inputs
+    return model, make(request.param, folders[1])[0], inputs, folders[0] / request.param
 
 
 @pytest.fixture
 def pair(models):
     """The models of a kind, as they were before any test had them; no test changes the trained one."""
-    model, other, inputs = models
+    model, other, inputs, _ = models
     want = predict(model, inputs)
     values = [value for layer in hub_layers(other) for value in layer._values.values()]
     before = [(variable, tf.identity(variable)) for variable in [*other.weights, *values]]
@@ -100,6 +101,7 @@ def test_backup_and_restore(tmp_path):
         (tmp_path / str(broken)).mkdir()
         model, x = make("floats", tmp_path / str(broken))
         model.compile(keras.optimizers.Adam(0.05), keras.losses.MeanSquaredError())
+        model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the first step a second time
         backup = keras.callbacks.BackupAndRestore(str(tmp_path / f"backup{broken}"))
         if broken:
             with pytest.raises(KeyboardInterrupt):
@@ -162,22 +164,30 @@ def test_clone(pair):
     assert not {id(w) for w in clone.weights} & {id(w) for w in model.weights}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_clone_of_a_loaded_file(kind, tmp_path):
+def test_clone_of_a_loaded_file(pair, models, tmp_path):
     """A clone of a layer that came out of a file has its module and values, and outlives it."""
-    model, inputs = make(kind, tmp_path)
-    fit(model, inputs)
+    model, _, inputs = pair
     model.save(tmp_path / "model.keras")
-    shutil.rmtree(tmp_path / kind)
-    loaded = keras.models.load_model(tmp_path / "model.keras")
-    clone = keras.models.clone_model(loaded)
-    clone.layers[-1].set_weights(loaded.layers[-1].get_weights())
-    want = predict(model, inputs)
-    del loaded
-    gc.collect()
-    np.testing.assert_array_equal(predict(clone, inputs), want)
-    clone.save(tmp_path / "clone.keras")
-    np.testing.assert_array_equal(predict(keras.models.load_model(tmp_path / "clone.keras"), inputs), want)
+    with hidden(models[-1]):
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        clone = keras.models.clone_model(loaded)
+        clone.layers[-1].set_weights(loaded.layers[-1].get_weights())
+        want = predict(model, inputs)
+        del loaded
+        gc.collect()
+        np.testing.assert_array_equal(predict(clone, inputs), want)
+        clone.save(tmp_path / "clone.keras")
+        np.testing.assert_array_equal(predict(keras.models.load_model(tmp_path / "clone.keras"), inputs), want)
+
+
+@contextlib.contextmanager
+def hidden(path):
+    """The module of a trained model is not where it was."""
+    elsewhere = path.rename(path.with_suffix(".hidden"))
+    try:
+        yield
+    finally:
+        elsewhere.rename(path)
 
 
 def test_clone_after_the_directory_is_gone(tmp_path):
