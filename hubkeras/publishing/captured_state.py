@@ -86,7 +86,7 @@ class CapturedState:
         name = f"table_{len(self._tables)}"
         purpose = f"{self._purpose}: {type(resource).__name__}"
         # Made anew in a graph: there is no other way to the op with its attributes than the table's own method.
-        created = trace(lambda _: {"handle": create_resource(resource)}, {}, purpose)
+        created = trace(_unconverted(lambda _: {"handle": create_resource(resource)}), {}, purpose)
         return PublishedTable(name, resource, created, self._filling(resource, _maker(created), purpose))
 
     def _filling(self, resource: Any, node: Any, purpose: str) -> Trace | None:
@@ -119,7 +119,13 @@ def _run(function: Callable[[], Any]) -> Callable[[Any], dict[str, Any]]:
         function()
         return {}
 
-    return run
+    return _unconverted(run)
+
+
+def _unconverted(function: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    # AutoGraph would take seconds to rewrite what makes and fills our own tables: importing a graph, the gate and all.
+    # `tf.saved_model.save` does not let it rewrite the methods of tables either.
+    return tf.autograph.experimental.do_not_convert(function)
 
 
 def asset_node(name: str, path: str) -> Any:
