@@ -36,19 +36,27 @@ def test_every_verb_has_help_with_an_example(verb):
     assert len(result.output.splitlines()[2].strip()) > 20
 
 
-def test_help_is_there_at_once():
+def test_help_is_there_at_once(tmp_path):
     """Without TensorFlow, in a fraction of a second of the processor's time."""
     code = (
         "import sys, time\nfrom hubkeras.cli.main import main\n"
         "assert main(['--help']) == 0\n"
         "assert main(['scan', sys.argv[1]]) == 0\n"
+        "assert main(['resolve', sys.argv[1]]) == 0\n"
+        "assert main(['cache', 'list']) == 0\n"
+        "assert main(['show', sys.argv[1], '--json']) == 0\n"
+        "assert main(['migrate', 'nowhere']) == 1\n"
+        "for verb in (['convert', 'x', 'y', '--to', 'z'], ['demo', '--epochs', '0'], ['run', 'x']):\n"
+        "    try: main(verb)\n"
+        "    except SystemExit as left: assert left.code == 2\n"
         "assert not {'tensorflow', 'keras', 'rich'} & set(sys.modules)"
     )
     started = time.perf_counter(), os.times()
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    env = os.environ | {"PYTHONPATH": str(ROOT), "TFHUB_CACHE_DIR": str(tmp_path)}
     command = [sys.executable, "-c", code, str(MODULE)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=env)
     assert done.returncode == 0, done.stderr
+    assert "Usage: hubkeras convert" in done.stderr
     used = os.times().children_user - started[1].children_user
     assert used < 2, f"{used} s"
     assert all(verb in done.stdout for verb in VERBS)
