@@ -202,14 +202,14 @@ class LoadedObject(SavedAsObject):
             )
 
     def export(self, path: str | os.PathLike[str]) -> None:
-        """Refuses: TF1 Hub format holds no TF2 objects.
+        """Refuses: TF1 Hub format holds graphs; `hubkeras.convert` makes them of the object's functions.
 
         Raises:
             UnsupportedError: Always.
         """
         raise UnsupportedError(
             f"Cannot write TF2 SavedModel {self._description.path} in TF1 Hub format to {path}",
-            fix="Use tf.saved_model.save(module.loaded, path)",
+            fix="Use hubkeras.convert(module, path, to='tf1_hub'), or tf.saved_model.save(module.loaded, path)",
         )
 
 
