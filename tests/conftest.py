@@ -9,6 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 LONGEST_FIRST = (
+    "tests/batch/test_spark_frames.py",  # where there is Spark
     "tests/layers/test_distribution.py",
     "tests/test_fuzz.py",
     "tests/batch/test_ray_data.py",
