@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 import hubkeras
 from layers.saving import DATA, FLOATS, MODULES, TEXTS, fit, in_a_process
@@ -61,7 +62,8 @@ def served(tmp_path_factory):
     def export(key, model, x, names):
         given = tf.constant(x.tolist()) if x.dtype == object else tf.constant(x)
         model.export(folder / key, verbose=False)
-        (name,) = tf.saved_model.load(str(folder / key)).signatures["serving_default"].structured_input_signature[1]
+        saved = saved_model_pb2.SavedModel.FromString((folder / key / "saved_model.pb").read_bytes())
+        (name,) = saved.meta_graphs[0].signature_def["serving_default"].inputs
         jobs[key] = (str(folder / key), {name: given.numpy()}, names)
         here[key] = model(given).numpy()
 

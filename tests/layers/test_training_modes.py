@@ -27,6 +27,8 @@ def value(layer, name):
 
 
 def fit(model, epochs=1):
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the first step a second time
     return model.fit(X, Y, batch_size=5, epochs=epochs, verbose=0).history["loss"]
 
 
