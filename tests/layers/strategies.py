@@ -71,6 +71,8 @@ def batches(x: Any, y: Any) -> tf.data.Dataset:
 def compiled(model: keras.Model, **kwargs: Any) -> keras.Model:
     """The model, to be trained by plain gradient descent."""
     model.compile(keras.optimizers.SGD(0.05), "mse", **kwargs)
+    if model.built:
+        model.optimizer.build(model.trainable_variables)  # or TensorFlow traces the first step a second time
     return model
 
 
