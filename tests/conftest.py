@@ -9,22 +9,23 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 LONGEST_FIRST = (
-    "tests/batch/test_spark_frames.py",  # where there is Spark
-    "tests/layers/test_distribution.py",
-    "tests/test_fuzz.py",
     "tests/batch/test_ray_data.py",
     "tests/test_golden.py",
+    "tests/test_fuzz.py",
+    "tests/layers/test_distribution.py",
     "tests/publishing/test_keras_models.py",
-    "tests/layers/test_saving_saved_models.py",
-    "notebooks/",
-    "tests/layers/test_training_optimizers.py",
     "tests/layers/test_saving_keras_files.py",
     "tests/layers/test_serving.py",
+    "tests/layers/test_saving_saved_models.py",
+    "tests/layers/test_training_optimizers.py",
+    "tests/layers/test_saving_weights_and_copies.py",
+    "tests/functions/test_variant_functions.py",
+    "tests/batch/test_spark_frames.py",  # where there is Spark
+    "notebooks/",
     "tests/inspection/test_usage_code.py",
     "tests/formats/",
     "tests/conversion/",
     "tests/layers/",
-    "tests/functions/test_variant_functions.py",
 )
 """Starts of the names of files that take longer than others; from a run with `--durations=100`."""
 
