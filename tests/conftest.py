@@ -9,6 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 LONGEST_FIRST = (
+    "tests/batch/test_spark_frames.py",  # where there is Spark
     "tests/batch/test_ray_data.py",
     "tests/test_golden.py",
     "tests/test_fuzz.py",
@@ -20,7 +21,6 @@ LONGEST_FIRST = (
     "tests/layers/test_training_optimizers.py",
     "tests/layers/test_saving_weights_and_copies.py",
     "tests/functions/test_variant_functions.py",
-    "tests/batch/test_spark_frames.py",  # where there is Spark
     "notebooks/",
     "tests/inspection/test_usage_code.py",
     "tests/formats/",
