@@ -56,7 +56,8 @@ def _read_npz(path: Path, size: int) -> Iterator[Columns]:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:  # numpy leaves a damaged one open
             arrays = {name: file[name] for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    # A file of a few bytes may say that its array takes terabytes.
+    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise InputError(
             f"Cannot read {path}", expected="an npz file of arrays, without Python objects", received=str(error)
         ) from error
@@ -77,7 +78,7 @@ def _read_jsonl(path: Path, size: int) -> Iterator[Columns]:
 def _parse_line(path: Path, number: int, line: bytes) -> Columns:
     try:
         value = json.loads(line.decode("utf-8-sig"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"Cannot read line {number} of {path}", expected="JSON in UTF-8", received=str(error)
         ) from error

@@ -43,7 +43,8 @@ def migrate_files(paths: Iterable[str | os.PathLike[str]], *, write: bool = Fals
 
     Args:
         paths: Files, and directories, which are searched with all that they hold except hidden directories and virtual
-            environments. Of links to directories only those given are followed.
+            environments. Of links to directories only those given are followed, and of links to files those that stay
+            in a directory.
         write: Whether what can be rewritten safely is rewritten. A file is replaced as a whole or not at all.
 
     Yields:
@@ -79,7 +80,12 @@ def _files(path: Path) -> Iterator[Path]:
             for name in inner
             if not name.startswith(".") and name not in _SKIPPED and not (here / name / "pyvenv.cfg").exists()
         )
-        yield from (here / name for name in sorted(names) if _is_known(name))
+        yield from (here / name for name in sorted(names) if _is_known(name) and _belongs_to(path, here / name))
+
+
+def _belongs_to(directory: Path, file: Path) -> bool:
+    """Tells whether a file lies in a directory: neither a link that leads out of it, nor a pipe or a device."""
+    return file.is_file() and file.resolve().is_relative_to(directory.resolve())
 
 
 def _is_known(name: str) -> bool:
@@ -97,7 +103,8 @@ def _migrate(path: Path, write: bool) -> FileReport:
             _replace(path, migrated.text.encode(encoding))
     except cst.ParserSyntaxError as error:
         return FileReport(path, problem=f"it is no Python: line {error.raw_line}: {error.message}")
-    except (OSError, SyntaxError, ValueError, RecursionError) as error:  # of UnicodeDecodeError, too
+    # LookupError: of an encoding that is none of text; ValueError: of UnicodeDecodeError, too.
+    except (OSError, LookupError, SyntaxError, ValueError, RecursionError) as error:
         return FileReport(path, problem=f"{type(error).__name__}: {error}")
     return FileReport(path, migrated.findings, changed)
 

@@ -12,6 +12,7 @@ import libcst as cst
 
 from hubkeras.migration.findings import Finding, Migrated
 from hubkeras.migration.json_strings import JsonString, json_strings, replace_strings
+from hubkeras.migration.parsing import parse
 from hubkeras.migration.python_code import migrate_code
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def migrate_notebook(text: str) -> Migrated:
     notebook = json.loads(text)
     if not isinstance(notebook, dict) or not isinstance(notebook.get("cells"), list):
         raise ValueError("It is no notebook of nbformat 4, as it has no list of cells")
+    if not all(isinstance(cell, dict) and _is_text(cell.get("source", "")) for cell in notebook["cells"]):
+        raise ValueError("It is no notebook of nbformat 4, as a cell holds no text")
     strings = json_strings(text)
     cells, findings = _code_cells(notebook["cells"])
     moved = migrate_code("".join(f"{cell.code}\n{_CELL_END}\n" for cell in cells))
@@ -68,21 +71,24 @@ def migrate_notebook(text: str) -> Migrated:
     return Migrated(replace_strings(text, changed), tuple(sorted(findings, key=lambda f: (f.cell or 0, f))))
 
 
+def _is_text(source: Any) -> bool:
+    return isinstance(source, str) or (isinstance(source, list) and all(isinstance(line, str) for line in source))
+
+
 def _code_cells(cells: list[Any]) -> tuple[list[_Cell], list[Finding]]:
     """Returns the cells that hold Python, and what is found in lines of magics and in cells that do not parse."""
     found, findings = [], []
     for number, cell in enumerate(cells, 1):
         if cell.get("cell_type") != "code":
             continue
-        source = cell.get("source", "")
-        lines = _LINE.findall("".join(source))
+        lines = _LINE.findall("".join(cell.get("source", "")))
         made = _without_magics(number, lines)
         for position, line in made.magics.items():
             if _REQUIREMENT.search(line):
                 findings.append(_finding(number, position, line, "install hubkeras there"))
         try:
-            cst.parse_module(made.code)
-        except cst.ParserSyntaxError:
+            parse(made.code)
+        except (cst.ParserSyntaxError, SyntaxError, ValueError):
             uses = [(i, line) for i, line in enumerate(lines) if _REQUIREMENT.search(line) and i not in made.magics]
             findings += [_finding(number, i, line, "this cell is no Python that could be read") for i, line in uses]
         else:
@@ -115,8 +121,8 @@ def _without_magics(number: int, lines: list[str]) -> _Cell:
 
 def _parses(code: str) -> bool:
     try:
-        cst.parse_module(code)
-    except cst.ParserSyntaxError:
+        parse(code)
+    except (cst.ParserSyntaxError, SyntaxError, ValueError):
         return False
     return True
 

@@ -13,6 +13,7 @@ from hubkeras.migration import known_names
 from hubkeras.migration.findings import Finding, Migrated
 from hubkeras.migration.imported_names import Use, imported_uses, names_of_its_own
 from hubkeras.migration.keras_code import KerasFinder, keras_change
+from hubkeras.migration.parsing import parse
 from hubkeras.migration.rewriting import Rewriter, replaced_root
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def migrate_code(source: str) -> Migrated:
 
     Raises:
         libcst.ParserSyntaxError: It is no Python.
+        SyntaxError: It is no Python.
+        RecursionError: It is nested too deeply.
 
     Example:
         >>> migrate_code("import tensorflow_hub as hub\nembed = hub.load(url)\n").text
@@ -47,7 +50,7 @@ def migrate_code(source: str) -> Migrated:
     """
     if "tensorflow_hub" not in source and "tensorflow-hub" not in source:
         return Migrated(source, ())
-    file = _File(MetadataWrapper(cst.parse_module(source)))
+    file = _File(MetadataWrapper(parse(source)))
     if not file.findings:
         return Migrated(source, ())
     return Migrated(file.wrapper.module.visit(Rewriter(file.changes)).code, tuple(sorted(set(file.findings))))

@@ -8,6 +8,7 @@ import pty
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,6 +24,8 @@ import hubkeras
 from hubkeras.cli.class_labels import find_labels
 from hubkeras.cli.demo import MODULE
 from hubkeras.cli.main import main
+from hubkeras.cli.row_files import read_batches
+from hubkeras.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 RAGGED = ROOT / "tests" / "golden" / "modules" / "ragged_text"
@@ -447,3 +450,14 @@ def test_a_terminal_is_shown_how_far_it_is(tmp_path, monkeypatch, capsys):
     assert " batches" in shown
     assert shown.rstrip().endswith("\x1b[2K"), "the line is erased in the end"
     assert capsys.readouterr().out.count("example ") == 3
+
+
+def test_files_that_say_more_than_they_hold(tmp_path):
+    """Errors of memory and of the stack have a name, too."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000,), }".ljust(117) + b"\n"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    (tmp_path / "a.jsonl").write_text("[" * 100_000)
+    for file in ("a.npz", "a.jsonl"):
+        with pytest.raises(InputError, match="Cannot read"):
+            list(read_batches(str(tmp_path / file), 1))

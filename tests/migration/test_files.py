@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -76,3 +77,37 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(MigrationError, match=r"gone\.py"):
         list(migrate_files([tmp_path / "a.py", tmp_path / "gone.py"], write=True))
     assert (tmp_path / "a.py").read_text() == OLD
+
+
+def test_nothing_outside_of_a_tree_is_read_or_written(tmp_path: Path) -> None:
+    tree, outside = tmp_path / "tree", tmp_path / "outside.py"
+    tree.mkdir()
+    outside.write_text(OLD)
+    (tree / "link.py").symlink_to(outside)
+    (tree / "endless.py").symlink_to("/dev/zero")
+    os.mkfifo(tree / "pipe.py")
+    assert not list(migrate_files([tree], write=True))
+    assert outside.read_text() == OLD
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "x = " + "(" * 5000,
+        "x = " + "-" * 100_000 + "1",
+        "x = a" + ".a" * 2000,
+        "if 1: pass\n" + "elif 1: pass\n" * 20_000,
+    ],
+    ids=["brackets", "signs", "attributes", "branches"],
+)
+def test_code_that_would_end_the_process(tmp_path: Path, code: str) -> None:
+    (tmp_path / "a.py").write_text(f"{OLD}{code}\n")
+    (report,) = migrate_files([tmp_path])
+    assert "nested" in report.problem
+
+
+@pytest.mark.parametrize("encoding", ["rot13", "hex_codec"])
+def test_encodings_of_no_text(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.py").write_text(f"# coding: {encoding}\n{OLD}")
+    (report,) = migrate_files([tmp_path])
+    assert "not a text encoding" in report.problem

@@ -59,3 +59,11 @@ def test_magics_and_other_languages_stay() -> None:
 def test_what_is_no_notebook_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"notebook|Expecting"):
         migrate_notebook(text)
+
+
+@pytest.mark.parametrize(
+    "cell", ["5", '"x"', '{"cell_type": "code", "source": 5}', '{"cell_type": "code", "source": [5]}']
+)
+def test_cells_that_hold_no_text(cell: str) -> None:
+    with pytest.raises(ValueError, match="no notebook of nbformat 4"):
+        migrate_notebook(f'{{"cells": [{cell}], "nbformat": 4}}')
