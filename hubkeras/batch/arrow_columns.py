@@ -7,6 +7,7 @@ several shapes.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -153,8 +154,7 @@ def _plain(value: Any) -> Any:
 
 def check_columns(table: Any) -> None:
     """Refuses a table in which a name stands twice, since a dict of its columns would lose one."""
-    names = table.schema.names
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted(name for name, count in Counter(table.schema.names).items() if count > 1)
     if twice:
         raise InputError("Cannot tell the columns of a table apart", expected="names that differ", received=str(twice))
 

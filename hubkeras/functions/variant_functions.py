@@ -43,8 +43,8 @@ class SignatureFunction:
     def __init__(
         self, variant: VariantFunctions, signature: SignatureSpec, outputs: Sequence[str], update: bool
     ) -> None:
-        self.inputs = variant.inputs(signature.name)
-        self.outputs = {name: info for name, info in output_infos(signature).items() if name in outputs}
+        self.inputs, wanted = variant.inputs(signature.name), frozenset(outputs)
+        self.outputs = {name: info for name, info in output_infos(signature).items() if name in wanted}
         feeds = [t for info in signature.inputs.values() for t in info.tensors]
         fetches = [t for name in self.outputs for t in signature.outputs[name].tensors]
         specs = [s for info in self.inputs.values() for s in info.component_specs]

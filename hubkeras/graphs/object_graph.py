@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hubkeras.errors import FormatError, MissingOpError
@@ -186,8 +187,8 @@ class _ObjectGraph:
 
         The reader knows assets by their tensors, TensorFlow by their position, so a tensor may be named only once.
         """
-        tensors = [asset.tensor_info.name for asset in self.assets]
-        twice = next((name for name in tensors if tensors.count(name) > 1), None)
+        tensors = Counter(asset.tensor_info.name for asset in self.assets)
+        twice = next((name for name, count in tensors.items() if count > 1), None)
         if twice is not None:
             self.refuse(f"two assets for the tensor {twice!r}")
         for number, node in enumerate(self.objects.nodes):
