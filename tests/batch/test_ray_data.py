@@ -2,8 +2,8 @@
 
 import json
 import sys
-from pathlib import Path
 
+import forks
 import pyarrow as pa
 import pytest
 from building import v1
@@ -21,7 +21,6 @@ from hubkeras.errors import WorkerError
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"
 )
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +28,7 @@ def ray():
     """Ray with two workers in this machine, which speak to nobody else."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("PYTHONPATH", forks.PLOTLESS["PYTHONPATH"])
         import ray
         import ray.data
 
