@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -45,17 +47,52 @@ def write(module: Module | LoadedObject, path: Path, *, signature: str | None) -
     specs = [tf.TensorSpec(s.shape, s.dtype, n) for n, s in zip(names, parts, strict=True)]
     try:
         function: Any = tf.function(call, input_signature=specs, autograph=False)
-        model, _ = tf2onnx.convert.from_function(function, specs)
+        with _logged_reasons() as reasons:
+            model, _ = tf2onnx.convert.from_function(function, specs)
     except Exception as error:  # of tf2onnx, which raises whatever comes
         raise _refused(module, f"{type(error).__name__}: {str(error)[:500]}") from error
-    known = {"", "ai.onnx", "ai.onnx.ml"}
-    lacking = sorted({node.op_type for node in model.graph.node if node.domain not in known})
+    lacking = sorted(_ops_without_a_schema(model.graph))
     if lacking:
-        raise _refused(module, f"ops {', '.join(lacking)}")
+        why = f" ({'; '.join(reasons)[:500]})" if reasons else ""
+        raise _refused(module, f"ops {', '.join(lacking)}{why}")
     found = {output.name for output in model.graph.output}
     if found != set(given):
         raise _refused(module, f"outputs {sorted(found)} in place of {sorted(given)}")
     path.write_bytes(model.SerializeToString())
+
+
+class _Reasons(logging.Handler):
+    """Keeps why tf2onnx does not translate some ops: it logs that with tracebacks, and leaves them as they are."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = str(record.exc_info[1]) if record.exc_info else record.getMessage()
+        self.texts.append(text.partition(", details:")[0])  # followed by a traceback
+
+
+@contextlib.contextmanager
+def _logged_reasons() -> Iterator[list[str]]:
+    """Gives what tf2onnx says in the block of ops that it does not translate, and keeps that out of the log."""
+    logger, reasons = logging.getLogger("tf2onnx"), _Reasons()
+    propagates, logger.propagate = logger.propagate, False
+    logger.addHandler(reasons)
+    try:
+        yield reasons.texts
+    finally:
+        logger.removeHandler(reasons)
+        logger.propagate = propagates
+
+
+def _ops_without_a_schema(graph: Any) -> set[str]:
+    """Returns the ops of an ONNX graph, with its branches and loops, that are none of ONNX."""
+    import onnx
+
+    inner = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+    lacking = {node.op_type for node in graph.node if not onnx.defs.has(node.op_type, node.domain)}
+    return lacking.union(*(_ops_without_a_schema(each) for each in inner))
 
 
 def checks(module: Module | LoadedObject, path: Path, *, signature: str | None) -> Iterator[Check]:

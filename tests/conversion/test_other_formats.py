@@ -73,6 +73,21 @@ def test_onnx(tmp_path):
     np.testing.assert_allclose(session.run(["default_output"], {"default": X})[0], want, rtol=1e-4, atol=1e-5)
 
 
+def test_ops_that_onnx_lacks(tmp_path, caplog):
+    """They are named with tf2onnx's reason, and its tracebacks stay out of the log."""
+    pytest.importorskip("tf2onnx")
+
+    def build(tags):
+        x = v1.placeholder(tf.float32, [None, 8])
+        return {"default": ({"x": x}, {"default": tf.math.real(v1.signal.rfft(x))})}
+
+    write(tmp_path / "module", build)
+    with pytest.raises(UnsupportedError, match=r"Received: ops RFFT, Real \(.+\)"):
+        hubkeras.convert(tmp_path / "module", tmp_path / "model.onnx", "onnx")
+    assert not caplog.records
+    assert [p.name for p in tmp_path.iterdir()] == ["module"]
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors"])
 def test_weights_and_back(tmp_path, suffix):
     """Variables stand under their names, partitioned ones as a whole; the file gives the module its values back."""
