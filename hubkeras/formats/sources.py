@@ -97,7 +97,8 @@ def _check_suffix(suffix: str, handle: str) -> None:
 def _read(path: Path, safe_mode: bool) -> keras.Model:
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=safe_mode)
-    except (OSError, ValueError, TypeError) as error:
+    # KeyError: of an archive without a config; RecursionError: of a config that nests without end.
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise FormatError(
             f"Cannot read Keras model {path}", expected="a .keras file", received=str(error)[:1000]
         ) from error

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import zipfile
 from pathlib import Path
 
 import keras
@@ -233,12 +234,15 @@ def test_what_cannot_be_a_source(tmp_path):
         with pytest.raises(UnsupportedError, match=said):
             hubkeras.convert(tmp_path / name, tmp_path / "new", "tf1_hub")
     (tmp_path / "a.keras").write_bytes(b"no archive")
-    for name in ("a.keras", "b.keras"):
+    zipfile.ZipFile(tmp_path / "empty.keras", "w").close()
+    with zipfile.ZipFile(tmp_path / "deep.keras", "w") as archive:
+        archive.writestr("config.json", "[" * 100_000)
+    for name in ("a.keras", "b.keras", "empty.keras", "deep.keras"):
         with pytest.raises(FormatError, match="Cannot read Keras model"):
             hubkeras.convert(tmp_path / name, tmp_path / "new", "tf1_hub")
     with pytest.raises(ConversionError, match="chosen already"):
         hubkeras.convert(tmp_path / "a.keras", tmp_path / "new", "tf1_hub", tags=["train"])
-    assert [p.name for p in tmp_path.iterdir()] == ["a.keras"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.keras", "deep.keras", "empty.keras"]
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").write_text("mine")
     with pytest.raises(ExportExistsError):
