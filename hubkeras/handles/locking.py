@@ -8,6 +8,7 @@ import socket
 import time
 import uuid
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
@@ -19,7 +20,6 @@ from hubkeras.handles.cache_entries import CacheEntry, delete
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 _HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:32] or "host"
 _TEMPORARY = re.compile(r"^[0-9a-f]{40}\.(?P<host>[A-Za-z0-9-]+)\.(?P<pid>[0-9]{1,9})\.[0-9a-f]{8}\.tmp$")
@@ -29,6 +29,8 @@ _OWNER = "owner"
 _FOREIGN_AGE = 24 * 3600.0
 # Seconds. Between making a folder and locking it, its process has no lock that others could see.
 _NEWBORN_AGE = 60.0
+# Seconds. The same of a lock's file, which takes no more than a moment.
+_UNLOCKED_AGE = 2.0
 _POLL = 0.05
 
 
@@ -89,7 +91,11 @@ def _acquired(lock: FileLock) -> bool:
         lock.acquire(blocking=False)
     except Timeout:
         return False
-    return True
+    # Whoever held it before may have removed its file after it was opened here: that keeps nobody out.
+    if Path(lock.lock_file).exists():
+        return True
+    lock.release()
+    return False
 
 
 def remove_stale_files(root: Path) -> None:
@@ -104,10 +110,19 @@ def remove_stale_files(root: Path) -> None:
             with suppress(OSError, NotImplementedError):
                 if (owner := _TEMPORARY.match(item.name)) and _is_dead(path, owner["host"], int(owner["pid"])):
                     delete(path)
-                elif (_LOCK.match(item.name) and _is_free(path)) or (
-                    _NAME.match(item.name) and path.is_symlink() and not path.exists()
-                ):
+                elif _LOCK.match(item.name):
+                    _delete_lock_of_nobody(path)
+                elif _NAME.match(item.name) and path.is_symlink() and not path.exists():
                     path.unlink()
+
+
+def _delete_lock_of_nobody(path: Path) -> None:
+    lock = FileLock(path)
+    if time.time() - path.lstat().st_mtime > _UNLOCKED_AGE and _acquired(lock):
+        try:
+            path.unlink()  # while it is locked, so that nobody's fresh lock is removed
+        finally:
+            lock.release()
 
 
 def _is_dead(path: Path, host: str, pid: int) -> bool:

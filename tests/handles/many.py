@@ -55,6 +55,7 @@ def together(count, handle, *, apart):
 
 
 def kill(rounds, handle):
+    from hubkeras.handles import locking
     from hubkeras.handles.cache_entries import CacheEntry
     from hubkeras.handles.completeness import what_is_missing
     from hubkeras.handles.resolver import resolve
@@ -77,6 +78,8 @@ def kill(rounds, handle):
             finished += 1
             broken += [missing for missing in [what_is_missing(entry.directory)] if missing not in ("", DAMAGE)]
         litter += any(path.suffix == ".tmp" for path in cache.iterdir())
+    if entry.lock.exists():
+        time.sleep(locking._UNLOCKED_AGE)
     start = time.monotonic()
     code = os.waitpid(fork(lambda: resolve(handle)), 0)[1]
     report(
