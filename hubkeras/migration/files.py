@@ -103,8 +103,10 @@ def _migrate(path: Path, write: bool) -> FileReport:
             _replace(path, migrated.text.encode(encoding))
     except cst.ParserSyntaxError as error:
         return FileReport(path, problem=f"it is no Python: line {error.raw_line}: {error.message}")
+    except SyntaxError as error:
+        return FileReport(path, problem=f"it is no Python: line {error.lineno or 1}: {error.msg}")
     # LookupError: of an encoding that is none of text; ValueError: of UnicodeDecodeError, too.
-    except (OSError, LookupError, SyntaxError, ValueError, RecursionError) as error:
+    except (OSError, LookupError, ValueError, RecursionError) as error:
         return FileReport(path, problem=f"{type(error).__name__}: {error}")
     return FileReport(path, migrated.findings, changed)
 

@@ -80,7 +80,8 @@ TENSORFLOW_1 = (
     "TensorFlow 2 does not have {}: run tf_upgrade_v2 on this file, which comes with TensorFlow, and call"
     " tf.compat.v1.disable_v2_behavior() where it starts"
 )
-PRIVATE_KERAS = "a Keras 2 inside of TensorFlow, which knows no layers of Keras 3: import the same name from keras"
+PRIVATE_KERAS = "tensorflow.python.keras"
+PRIVATE_KERAS_ADVICE = "a Keras 2 in TensorFlow, which knows no layers of Keras 3: import the same name from keras"
 ESTIMATOR = "TensorFlow has no Estimator any more: train with Keras' fit(), or stay on TensorFlow 2.15 for this file"
 LEGACY_OPTIMIZER = "Keras 3 has no legacy optimizers: use the one of the same name in keras.optimizers"
 SAVE_FORMAT = "Keras 3 has no save_format: a path that ends in .keras holds the model, model.export(path) a SavedModel"

@@ -160,8 +160,8 @@ class _File:
             self.changes |= change.replacements
 
     def _move_keras_import(self, node: cst.Import | cst.ImportFrom) -> None:
-        if _imports(node, "tensorflow.python.keras"):
-            self._note(node, "by hand", known_names.PRIVATE_KERAS)
+        if _imports(node, known_names.PRIVATE_KERAS):
+            self._note(node, "by hand", known_names.PRIVATE_KERAS_ADVICE)
         if not _imports(node, "tf_keras"):
             return
         if isinstance(node, cst.ImportFrom):

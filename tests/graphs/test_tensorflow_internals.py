@@ -44,5 +44,6 @@ def test_every_private_name_that_is_used_is_listed():
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())
 def test_private_modules_are_named_in_one_file(path):
-    if path.name != "tensorflow_internals.py":
+    # The second one lists what other people's code imports.
+    if path.name not in ("tensorflow_internals.py", "known_names.py"):
         assert "tensorflow.python" not in path.read_text()
