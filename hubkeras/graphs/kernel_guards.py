@@ -104,6 +104,8 @@ _OPS = {
     "RaggedTensorToSparse": "sparse_values",
 }
 """What checks are made of, with the names of their first outputs."""
+_NEVER_SCALARS = frozenset({"AvgPool", "BiasAdd", "Conv2D", "DepthwiseConv2dNative", "MatMul", "MaxPool"})
+"""Ops whose kernels refuse what would give them a result without dimensions."""
 _GUARDED = _GUARDS.keys() | _GUARDS_BY_ATTRIBUTES.keys()
 
 
@@ -182,11 +184,12 @@ def _guard_nodes(
 ) -> dict[str, list[Any]]:
     """Makes ops take their inputs from checks, and returns these by the name of the op that they were made for."""
     guarded = [node for node in nodes.values() if node.op in _GUARDED and node.op not in functions]
-    if guarded and not _OPS.keys().isdisjoint(functions):
+    trusted = _OPS.keys() | _NEVER_SCALARS
+    if guarded and not trusted.isdisjoint(functions):
         raise FormatError(
             f"Cannot import {where}: it holds op {guarded[0].op!r}, whose inputs must be checked",
-            expected=f"no function with the name of an op that does so, which are {sorted(_OPS)}",
-            received=repr(sorted(_OPS.keys() & functions.keys())),
+            expected=f"no function with the name of an op that this is done by, which are {sorted(trusted)}",
+            received=repr(sorted(trusted & functions.keys())),
         )
     body = _Body(nodes, {*nodes, *arguments} if guarded else set(), in_body)
     return {node.name: made for node in guarded if (made := list(_guard(node, body)))}
@@ -218,7 +221,9 @@ def _guard(node: Any, body: _Body) -> Iterator[Any]:
 
 
 def _fits(node: Any | None, guard: _Guard) -> bool:
-    """Tells whether an input is a constant of which it is known that it is as it must be."""
+    """Tells whether it is known of an input, whatever the graph says of shapes, that it is as it must be."""
+    if node is not None and node.op in _NEVER_SCALARS:
+        return guard == _AT_LEAST_VECTOR
     if node is None or node.op != "Const":
         return False
     value = attribute(node, "value").tensor
