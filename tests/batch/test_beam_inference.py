@@ -14,7 +14,7 @@ from batch.many_rows import ROWS, expect_each_once, expect_vectors, sentence
 from hubkeras.batch import Predictor
 from hubkeras.cli.demo import MODULE
 
-beam = pytest.importorskip("apache_beam", reason="Beam is not installed: .ci/engines makes an environment with it")
+beam = pytest.importorskip("apache_beam", reason="Beam is not installed: .ci/beam makes an environment with it")
 # Of Beam itself, and of what it imports.
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"
