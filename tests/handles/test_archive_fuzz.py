@@ -17,7 +17,7 @@ from handles.samples import make_tar, make_zip
 from hubkeras.errors import HubKerasError
 from hubkeras.handles.archive import extract
 
-EXAMPLES = int(os.environ.get("HUBKERAS_FUZZ_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("HUBKERAS_FUZZ_EXAMPLES", "700"))
 SECONDS = 20.0
 
 COMPONENTS = st.sampled_from(
