@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from hubkeras.batch.columns import object_array
+from hubkeras.batch.columns import as_array
 from hubkeras.cli.row_files import require_parquet
 from hubkeras.errors import ExportError
 
@@ -137,10 +137,7 @@ def _npz(path: Path) -> Iterator[Callable[[Results], None]]:
 def _for_npz(name: str, column: Any) -> np.ndarray:
     """Returns a column as an array of numbers, or of objects that are bytes."""
     if not isinstance(column, np.ndarray):
-        values = values_of(column)
-        is_text = all(isinstance(value, str) for value in values)
-        array = None if is_text else _numbers(values)
-        column = object_array(values) if array is None else array
+        column = as_array(values_of(column))
     elif column.dtype.kind == "U":
         column = column.astype(object)
     if column.dtype != object:
@@ -161,14 +158,6 @@ def _for_npz(name: str, column: Any) -> np.ndarray:
             fix="Write a .jsonl or .parquet file",
         )
     return texts.reshape(column.shape)
-
-
-def _numbers(values: list[Any]) -> np.ndarray | None:
-    try:
-        array = np.array(values)
-    except ValueError:  # rows of several lengths
-        return None
-    return array if array.dtype.kind in "biufc" else None
 
 
 def _copy_array(archive: zipfile.ZipFile, name: str, file: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> None:
