@@ -91,7 +91,9 @@ def _ops_without_a_schema(graph: Any) -> set[str]:
     import onnx
 
     inner = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
-    lacking = {node.op_type for node in graph.node if not onnx.defs.has(node.op_type, node.domain)}
+    # Its own domain has two names, of which the schemas know one.
+    ops = [(node.op_type, "" if node.domain == "ai.onnx" else node.domain) for node in graph.node]
+    lacking = {op for op, domain in ops if not onnx.defs.has(op, domain)}
     return lacking.union(*(_ops_without_a_schema(each) for each in inner))
 
 
