@@ -48,8 +48,13 @@ def serving_input_fn():
 def clock(monkeypatch):
     """Seconds that pass when a test, or the exporter, waits for them."""
     now = types.SimpleNamespace(seconds=1700000000)
-    monkeypatch.setattr(latest_module_exporter.time, "time", lambda: now.seconds)
-    monkeypatch.setattr(latest_module_exporter.time, "sleep", lambda s: setattr(now, "seconds", now.seconds + s))
+
+    def sleep(seconds):
+        now.seconds += seconds
+
+    # The exporter's own name for the module: `time.sleep` itself belongs to threads of other tests, too.
+    fake = types.SimpleNamespace(time=lambda: now.seconds, sleep=sleep)
+    monkeypatch.setattr(latest_module_exporter, "time", fake)
     return now
 
 
