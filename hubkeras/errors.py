@@ -120,6 +120,10 @@ class SignatureTypeError(PublishingError, TypeError):
     """A signature, or what goes with it, was given something of a type that it cannot hold."""
 
 
+class AssetError(PublishingError, TypeError):
+    """What is to be published as an asset is no constant path."""
+
+
 class EmbeddingFileError(HubKerasError, ValueError):
     """A file of word vectors cannot be read, or is not what it should be."""
 

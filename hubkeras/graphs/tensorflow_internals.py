@@ -55,7 +55,7 @@ PRIVATE_ATTRIBUTES = {
     "the handle of a table": ("_parent_trackable",),
     "a table": ("_create_resource", "_initialize"),
     "an operation": ("_gradient_function", "_set_attr", "_set_device"),
-    "a graph": ("_functions", "_get_control_flow_context"),
+    "a graph": ("_add_control_dependencies", "_functions", "_get_control_flow_context"),
     "the context": ("_context_handle",),
 }
 """Attributes of objects that are set when these are made."""
@@ -279,6 +279,11 @@ def session_config_of(estimator: Any) -> Any:
 def control_flow_context(graph: tf.Graph) -> Any:
     """Returns the loop or branch of v1 control flow that a graph is building, None outside of any."""
     return graph._get_control_flow_context()
+
+
+def orders_all_ops(graph: tf.Graph) -> bool:
+    """Tells whether all stateful ops of a graph run, in the order in which they are made, as in a `tf.function`."""
+    return graph._add_control_dependencies
 
 
 def function_names(graph: tf.Graph) -> Collection[str]:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.errors import PublishingError
+from hubkeras.errors import AssetError, PublishingError
 from hubkeras.savedmodel.collection_defs import ASSET_FILEPATHS, SAVED_MODEL_ASSETS, node_names
 from hubkeras.savedmodel.graph_index import constant_strings
 from hubkeras.savedmodel.protos import AssetFileDef
@@ -34,7 +34,8 @@ class AssetFiles:
             meta_graph: The `MetaGraphDef`, changed in place.
 
         Raises:
-            PublishingError: What the collection ASSET_FILEPATHS names is no constant with a path on this machine.
+            AssetError: What the collection ASSET_FILEPATHS names is no constant.
+            PublishingError: It is none with a path on this machine.
         """
         nodes = {node.name: node for node in meta_graph.graph_def.node}
         # Sorted, so that the same module has the same bytes; a collection may name a tensor twice.
@@ -61,9 +62,9 @@ def _path(tensor: str, nodes: Mapping[str, Any]) -> str:
     ref = Ref.parse(tensor)
     texts = constant_strings(nodes.get(ref.node)) or ()
     # The path is taken out of the graph, so it has to stand in it: one that is computed cannot be replaced.
-    if len(texts) != 1 or ref.index != 0:
+    if len(texts) != 1 or not tensor.endswith(":0"):
         node = nodes.get(ref.node)
-        raise PublishingError(
+        raise AssetError(
             f"Cannot publish a module: {tensor!r} in the collection ASSET_FILEPATHS holds no path",
             expected="a constant string scalar, as tf.constant(path) gives it",
             received=f"an op of type {node.op!r}" if node is not None else "no op of this graph",

@@ -127,7 +127,7 @@ def _check_results(module: Any, common: CommonSignature) -> list[str]:
         alone = module(inputs[-1:], signature=common.name)
     except (HubKerasError, tf.errors.OpError) as error:
         return [f"A call of signature {common.name!r} with {len(inputs)} and 1 examples fails: {error}"]
-    width = module.get_output_info_dict(common.name)["default"].get_shape()[-1]
+    width = module.get_output_info_dict(common.name)["default"].get_shape().as_list()[-1]
     if batch.shape != (len(inputs), width) or alone.shape != (1, width):
         shapes = f"{batch.shape} and {alone.shape}"
         return [f"{len(inputs)} and 1 examples give results of shape {shapes}, not [batch, {width}]"]

@@ -126,6 +126,16 @@ def test_state_is_shared_by_the_applications_of_a_layer(texts):
         np.testing.assert_array_equal(run(output), [[1, 2, 3, 4], [5, 5, 5, 5]])
 
 
+def test_modules_fit_without_v2_behaviour(texts, images):
+    """Where an element of a shape is an object, known or not."""
+    v1.disable_v2_tensorshape()
+    try:
+        assert hub.text_embedding_column("a", texts).variable_shape.as_list() == [4]
+        assert hub.image_embedding_column("i", images).variable_shape.as_list() == [3]
+    finally:
+        v1.enable_v2_tensorshape()
+
+
 def test_modules_that_do_not_fit_are_refused(texts, images):
     with pytest.raises(ValueError, match="only one input"):
         hub.text_embedding_column("a", images)

@@ -115,6 +115,12 @@ def test_eager_execution_says_what_to_write(path):
         hub.Module(path)
 
 
+def test_a_function_that_runs_everything_is_refused(spec):
+    """Where the original built a graph that no call could run."""
+    with pytest.raises(RuntimeError, match=r"not supported in the function '.*lambda.*hubkeras\.load"):
+        tf.function(lambda x: hub.Module(spec)(x), autograph=False).get_concrete_function(tf.TensorSpec([None, 2]))
+
+
 def test_another_graph_is_refused(path):
     with tf.Graph().as_default():
         module = hub.Module(path)
@@ -174,13 +180,26 @@ def test_an_export_that_fails_leaves_nothing(path, tmp_path):
     with tf.Graph().as_default():
         module = hub.Module(path)
         with v1.Session() as sess:
-            with pytest.raises(errors.ExportError):
-                module.export(tmp_path / "new" / "module", sess)  # variables have no values yet
+            with pytest.raises(errors.ExportError) as no_values:
+                module.export(tmp_path / "new" / "module", sess)
             sess.run(v1.global_variables_initializer())
-            with pytest.raises(FileExistsError):
+            with pytest.raises(FileExistsError) as taken:
                 module.export(path, sess)
+    # Also what the original let through of TensorFlow's own.
+    assert isinstance(no_values.value, tf.errors.FailedPreconditionError)
+    assert isinstance(taken.value, tf.errors.AlreadyExistsError)
+    assert str(taken.value) == taken.value.message
+    assert "something is there already" in taken.value.message
     assert not list(tmp_path.iterdir())
     assert (path / MODULE_FILE).exists()
+
+
+@pytest.mark.parametrize("read", [hub.load_module_spec, hub.create_module_spec_from_saved_model])
+def test_what_is_not_there_is_not_found(read, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(tf.errors.NotFoundError, match=r"Cannot find saved_model\.pb") as caught:
+        read(str(tmp_path / "empty"))
+    assert isinstance(caught.value, errors.FormatError)
 
 
 def test_the_gate_judges(tmp_path):

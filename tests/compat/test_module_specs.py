@@ -14,6 +14,8 @@ def test_export_needs_a_checkpoint(tmp_path):
     assert isinstance(spec, hub.ModuleSpec)
     with pytest.raises(CheckpointError, match="Missing mandatory `checkpoint_path` parameter"):
         spec.export(tmp_path / "m")
+    with pytest.raises(tf.errors.NotFoundError, match="Cannot read the checkpoint"):
+        spec.export(tmp_path / "m", checkpoint_path=tmp_path / "none")
     tensors = [tf.ones([3, 2]), tf.ones([2])]
     prefix = str(tmp_path / "ckpt")
     tf.raw_ops.SaveV2(prefix=prefix, tensor_names=["w", "b"], shape_and_slices=["", ""], tensors=tensors)

@@ -228,6 +228,7 @@ def test_assets(tmp_path):
     [
         (lambda: tf.constant(["a", "b"]), "constant string scalar"),
         (lambda: tf.identity(tf.constant("a")), "an op of type 'Identity'"),
+        (lambda: tf.constant("a").op, "'Const' in the collection"),
         (lambda: tf.constant("gs://bucket/a"), "a file on this machine"),
     ],
 )

@@ -29,7 +29,7 @@ def check_text_embedding(spec: ModuleSpec) -> None:
         issues.append(f"it must have only one input, and has {sorted(inputs)}")
     else:
         (info,) = inputs.values()
-        if info.dtype != tf.string or info.get_shape().rank != 1 or info.get_shape()[0] is not None:
+        if info.dtype != tf.string or info.get_shape().rank != 1 or info.get_shape().as_list() != [None]:
             issues.append(f"it must have only one input of dtype string and shape (None,), and has {info}")
     _refuse("a text embedding", spec, issues + _output_issues(outputs, any_batch=False))
 
@@ -95,8 +95,9 @@ def _output_issues(outputs: Any, any_batch: bool) -> list[str]:
     if "default" not in outputs:
         return [f"it must have an output 'default', and has {sorted(outputs)}"]
     info = outputs["default"]
-    shape = info.get_shape()
-    if info.dtype == tf.float32 and shape.rank == 2 and shape[1] and (any_batch or shape[0] is None):
+    # As a list: without v2 behaviour an element of a shape is an object, also where it is unknown.
+    shape = info.get_shape().as_list() if info.get_shape().rank == 2 else [None, None]
+    if info.dtype == tf.float32 and shape[1] and (any_batch or shape[0] is None):
         return []
     return [f"it must have an output 'default' of dtype float32 and shape (None, size), and has {info}"]
 

@@ -12,10 +12,11 @@ from hubkeras.compat.v1.missing_ops import check_ops
 from hubkeras.compat.v1.module_specs import load_module_spec
 from hubkeras.compat.v1.scopes import free_state_scope
 from hubkeras.compat.v1.state_graph import StateGraph
+from hubkeras.compat.v1.tensorflow_errors import as_in_tensorflow
 from hubkeras.errors import GraphError, HandleError, SignatureError, TagsError
 from hubkeras.functions.tensor_info import input_infos, output_infos
 from hubkeras.graphs.first_look import look_at
-from hubkeras.graphs.tensorflow_internals import in_tpu_function
+from hubkeras.graphs.tensorflow_internals import in_tpu_function, orders_all_ops
 from hubkeras.modules.defaults import choose_output
 from hubkeras.modules.export import write_graphs
 from hubkeras.modules.inputs import normalize
@@ -52,7 +53,7 @@ class Module:
         allow_ops: Names of such ops that are allowed all the same.
 
     Raises:
-        GraphError: There is no graph, since TensorFlow executes eagerly.
+        GraphError: There is no graph, since TensorFlow executes eagerly; or it is that of a `tf.function`.
         ScopeError: The name scope that goes with the variable scope is taken.
         TagsError: No graph variant has these tags.
         UnsafeModuleError: The module holds ops that nobody allowed.
@@ -82,6 +83,7 @@ class Module:
     ) -> None:
         _refuse_eager_execution(spec)
         self._graph = tf.compat.v1.get_default_graph()
+        _refuse_functions(self._graph)
         self._spec = as_module_spec(spec, safe_mode=safe_mode, allow_ops=allow_ops)
         self._variant = _variant(self._spec, tags)
         self._trainable = trainable
@@ -197,7 +199,7 @@ class Module:
                     fix="Export within `with graph.as_default():`, with a session of that graph",
                 )
         description = self._spec.description
-        with new_directory(os.fsdecode(path), f"module {description.label}") as staging:
+        with as_in_tensorflow(), new_directory(os.fsdecode(path), f"module {description.label}") as staging:
             write_graphs(description, staging)
             self._state.save_variables(str(staging / "variables" / "variables"), session)
 
@@ -289,4 +291,15 @@ def _refuse_eager_execution(spec: Any) -> None:
             fix=f"In TensorFlow 2 write module = hubkeras.load({handle}) and module(x), or in a Keras model "
             f"hubkeras.KerasLayer({handle}, trainable=True); a program that stays in TensorFlow 1 can call "
             "tf.compat.v1.disable_eager_execution() when it starts",
+        )
+
+
+def _refuse_functions(graph: tf.Graph) -> None:
+    """Refuses the graph of a function that runs all that is in it: placeholders that nobody feeds, and savers."""
+    if orders_all_ops(graph) and not in_tpu_function(graph):
+        raise GraphError(
+            f"hub.Module is not supported in the function {getattr(graph, 'name', '')!r}: all of its ops would run",
+            expected="a call within `with tf.Graph().as_default():`, or in tf.compat.v1.wrap_function",
+            received="a call in a tf.function, or in a function of tf.data",
+            fix="Write module = hubkeras.load(...) outside of the function, and module(x) in it",
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hubkeras.compat.v1.tensorflow_errors import as_in_tensorflow
 from hubkeras.errors import CheckpointError
 from hubkeras.modules import spec as specs
 from hubkeras.publishing import module_specs
@@ -44,7 +45,8 @@ class ModuleSpec(specs.ModuleSpec):
                 received=f"checkpoint_path={checkpoint_path!r}",
                 fix="To write initial values, use hubkeras.create_module_spec; else Module.export with a session",
             )
-        super().export(path, checkpoint_path=checkpoint_path, name_transform_fn=name_transform_fn)
+        with as_in_tensorflow():
+            super().export(path, checkpoint_path=checkpoint_path, name_transform_fn=name_transform_fn)
 
 
 def create_module_spec(
@@ -78,7 +80,8 @@ def load_module_spec(
     Raises:
         FormatError: There is no module in TF1 Hub format, or a broken one.
     """
-    return _of(module_specs.load_module_spec(path, safe_mode=safe_mode, allow_ops=allow_ops))
+    with as_in_tensorflow():
+        return _of(module_specs.load_module_spec(path, safe_mode=safe_mode, allow_ops=allow_ops))
 
 
 def create_module_spec_from_saved_model(
@@ -94,7 +97,8 @@ def create_module_spec_from_saved_model(
         PublishingError: The SavedModel has other collections that a module cannot have.
         FormatError: There is no SavedModel, or a broken one.
     """
-    return _of(module_specs.create_module_spec_from_saved_model(saved_model_path, drop_collections))
+    with as_in_tensorflow():
+        return _of(module_specs.create_module_spec_from_saved_model(saved_model_path, drop_collections))
 
 
 def _of(spec: specs.ModuleSpec) -> ModuleSpec:
