@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from hubkeras import config
 from hubkeras.errors import CacheError, HandleError
-from hubkeras.handles.cache_entries import CacheEntry, delete, disk_errors, link_target
+from hubkeras.handles.cache_entries import NAME, CacheEntry, delete, disk_errors, link_target
 from hubkeras.handles.completeness import Marker, digest_files, what_is_missing
 from hubkeras.handles.handle import redacted
 from hubkeras.handles.locking import temporary_directory
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from hubkeras.handles.handle import Handle
 
 _LONGEST_HANDLE = 2000
-_NAME = re.compile(r"^[0-9a-f]{40}$")
 
 
 @dataclass(frozen=True)
@@ -212,10 +210,10 @@ def _cached_handle(handle: str | os.PathLike[str]) -> Handle:
 def _known(root: Path, handle: str | os.PathLike[str]) -> list[CacheEntry]:
     """Returns the entries of a handle that exist, links aside."""
     text = os.fspath(handle)
-    is_name = _NAME.match(text)
-    entries = (
-        [CacheEntry(root, text)] if is_name else [CacheEntry.of(root, name) for name in _cached_handle(handle).names]
-    )
+    if NAME.match(text):
+        entries = [CacheEntry(root, text)]
+    else:
+        entries = [CacheEntry.of(root, name) for name in _cached_handle(handle).names]
     found = {entry.name: entry for entry in entries if os.path.lexists(entry.directory)}
     for entry in list(found.values()):
         # A link within the cache is another name of one module: the folder itself is what is verified or removed.
@@ -238,7 +236,7 @@ def _not_in_the_cache(text: str) -> CacheError:
 def _entries(root: Path) -> Iterator[CacheEntry]:
     """Gives the modules of a cache: folders, and links to folders elsewhere."""
     names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-    for name in filter(_NAME.match, names):
+    for name in filter(NAME.match, names):
         path = root / name
         if path.is_dir() and not (path.is_symlink() and link_target(path).parent == root):
             yield CacheEntry(root, name)

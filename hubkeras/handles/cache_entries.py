@@ -17,6 +17,7 @@ import datetime
 import errno
 import hashlib
 import os
+import re
 import shutil
 import socket
 from contextlib import contextmanager, suppress
@@ -31,6 +32,8 @@ from hubkeras.handles.completeness import what_is_missing
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+NAME = re.compile(r"^[0-9a-f]{40}$")
+"""Of an entry: a sha1."""
 _ATTEMPTS = 10
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from hubkeras import config
 from hubkeras.config import LOGGER
 from hubkeras.errors import CacheError
-from hubkeras.handles.cache_entries import CacheEntry, delete
+from hubkeras.handles.cache_entries import NAME, CacheEntry, delete
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _HOST = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:32] or "host"
 _TEMPORARY = re.compile(r"^[0-9a-f]{40}\.(?P<host>[A-Za-z0-9-]+)\.(?P<pid>[0-9]{1,9})\.[0-9a-f]{8}\.tmp$")
 _LOCK = re.compile(r"^[0-9a-f]{40}\.hubkeras\.lock$")
-_NAME = re.compile(r"^[0-9a-f]{40}$")
 _OWNER = "owner"
 _FOREIGN_AGE = 24 * 3600.0
 # Seconds. Between making a folder and locking it, its process has no lock that others could see.
@@ -112,7 +111,7 @@ def remove_stale_files(root: Path) -> None:
                     delete(path)
                 elif _LOCK.match(item.name):
                     _delete_lock_of_nobody(path)
-                elif _NAME.match(item.name) and path.is_symlink() and not path.exists():
+                elif NAME.match(item.name) and path.is_symlink() and not path.exists():
                     path.unlink()
 
 

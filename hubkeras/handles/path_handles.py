@@ -126,11 +126,6 @@ class FilesystemHandle(Handle):
     """A directory, or an archive, on a filesystem that `tf.io.gfile` knows, such as `gs://bucket/module`."""
 
     @property
-    def scheme(self) -> str:
-        """What stands before `://`."""
-        return self.text.partition("://")[0].lower()
-
-    @property
     def sources(self) -> tuple[Source, ...]:
         """Reads it from where it lies."""
         return (FilesystemArchive(self.text),)
@@ -138,7 +133,7 @@ class FilesystemHandle(Handle):
     @property
     def needs_network(self) -> bool:
         """Tells whether the path leads to other machines."""
-        return self.scheme != "ram"
+        return not self.text.lower().startswith("ram://")
 
     def exists(self) -> bool:
         """Asks the filesystem."""
