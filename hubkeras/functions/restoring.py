@@ -2,44 +2,56 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import tensorflow as tf
 
 from hubkeras.errors import FormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from hubkeras.savedmodel.description import ModuleDescription, VariableSpec
 
 
-def restore(description: ModuleDescription, specs: Iterable[VariableSpec]) -> dict[str, tf.Tensor]:
-    """Reads the values of variables from a module's checkpoint, all at once.
+class SavedValue(NamedTuple):
+    """Where the value of a variable lies in a checkpoint."""
 
-    Returns:
-        The values by the variables' names, of those that the checkpoint has.
-    """
-    wanted = [s for s in specs if s.in_checkpoint]
-    if not wanted or description.checkpoint is None:
+    spec: VariableSpec
+    key: str
+    slice: str
+    """Of the tensor under that key, as checkpoints name it; empty for all of it."""
+
+
+def restore(description: ModuleDescription, specs: Iterable[VariableSpec]) -> dict[str, tf.Tensor]:
+    """Reads the values of variables from a module's checkpoint, by their names, of those that the checkpoint has."""
+    wanted = [SavedValue(s, s.checkpoint_name, slice_text(s)) for s in specs if s.in_checkpoint]
+    if description.checkpoint is None:
+        return {}
+    try:
+        return read_values(str(description.checkpoint), wanted)
+    except tf.errors.OpError as error:
+        raise FormatError(
+            f"Cannot read the variables of module {description.label}",
+            expected="a checkpoint that holds all of them",
+            received=error.message,
+            fix="Fetch the module again: its files are damaged",
+        ) from error
+
+
+def read_values(prefix: str, wanted: Sequence[SavedValue]) -> dict[str, tf.Tensor]:
+    """Reads the values of variables from a checkpoint, all at once, by the variables' names."""
+    if not wanted:
         return {}
     # On the CPU: TensorFlow reads there, and a checkpoint may not fit beside what a GPU holds already.
     with tf.init_scope(), tf.device("CPU:0"):
-        try:
-            tensors = tf.raw_ops.RestoreV2(
-                prefix=str(description.checkpoint),
-                tensor_names=[s.checkpoint_name for s in wanted],
-                shape_and_slices=[slice_text(s) for s in wanted],
-                dtypes=[tf.as_dtype(s.dtype) for s in wanted],
-            )
-        except tf.errors.OpError as error:
-            raise FormatError(
-                f"Cannot read the variables of module {description.label}",
-                expected="a checkpoint that holds all of them",
-                received=error.message,
-                fix="Fetch the module again: its files are damaged",
-            ) from error
-    return dict(zip((s.name for s in wanted), tensors, strict=True))
+        tensors = tf.raw_ops.RestoreV2(
+            prefix=prefix,
+            tensor_names=[value.key for value in wanted],
+            shape_and_slices=[value.slice for value in wanted],
+            dtypes=[tf.as_dtype(value.spec.dtype) for value in wanted],
+        )
+    return dict(zip((value.spec.name for value in wanted), tensors, strict=True))
 
 
 def slice_text(spec: VariableSpec) -> str:
@@ -54,11 +66,7 @@ def slice_text(spec: VariableSpec) -> str:
 
 
 def parts_of(specs: Iterable[VariableSpec]) -> dict[str, list[str]]:
-    """Groups variables by the whole that they are parts of, in the order of their offsets.
-
-    Returns:
-        For each whole its parts' names; a variable without parts stands for itself.
-    """
+    """Returns for each whole the names of its parts, in the order of their offsets; a whole variable is its own."""
     groups: dict[str, list[VariableSpec]] = {}
     for spec in specs:
         groups.setdefault(spec.checkpoint_name, []).append(spec)

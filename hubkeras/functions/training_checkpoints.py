@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from hubkeras.errors import CheckpointError
-from hubkeras.functions.restoring import parts_of, slice_text
+from hubkeras.functions.restoring import SavedValue, parts_of, read_values, slice_text
 from hubkeras.savedmodel.protos import TrackableObjectGraph, parse
 
 if TYPE_CHECKING:
@@ -38,29 +38,18 @@ def restore_from(
     """
     prefix = _prefix(os.fspath(checkpoint_path))
     checkpoint = _Checkpoint(prefix, _open(prefix))
-    found: list[_Value] = []
+    found: list[SavedValue] = []
     # Sorted, so that of several variables that are missing the same one is named each time.
     for whole, parts in sorted(parts_of(specs.values()).items()):
         found += checkpoint.find(whole, [specs[name] for name in parts], name_of)
-    return _read(prefix, found)
-
-
-class _Value(NamedTuple):
-    """Where the value of a variable lies in a checkpoint."""
-
-    spec: VariableSpec
-    key: str
-    slice: str
-    """Of the tensor under that key, as checkpoints name it; empty for all of it."""
+    try:
+        return read_values(prefix, found)
+    except tf.errors.OpError as error:
+        raise CheckpointError(f"Cannot read the checkpoint {prefix}", received=error.message) from error
 
 
 class _Checkpoint:
-    """What a checkpoint holds.
-
-    Args:
-        prefix: Of its files.
-        reader: TensorFlow's reader of it.
-    """
+    """What a checkpoint holds, as TensorFlow's reader of it says."""
 
     def __init__(self, prefix: str, reader: Any) -> None:
         self._prefix = prefix
@@ -72,7 +61,7 @@ class _Checkpoint:
             # `full_name` is the variable's own name; savers of TensorFlow 2 leave it empty for what is no variable.
             self._keys = {a.full_name or a.checkpoint_key: a.checkpoint_key for a in attributes}
 
-    def find(self, whole: str, parts: Sequence[VariableSpec], name_of: Callable[[str], str]) -> list[_Value]:
+    def find(self, whole: str, parts: Sequence[VariableSpec], name_of: Callable[[str], str]) -> list[SavedValue]:
         """Returns where the values of a variable's parts are: in the whole as a rule, or each on its own.
 
         Raises:
@@ -81,9 +70,9 @@ class _Checkpoint:
         name, own = name_of(whole), [name_of(spec.name) for spec in parts]
         # A checkpoint of objects holds the parts of a partitioned variable one by one.
         if name not in self._keys and all(n in self._keys for n in own):
-            found = [_Value(spec, self._keys[n], "") for spec, n in zip(parts, own, strict=True)]
+            found = [SavedValue(spec, self._keys[n], "") for spec, n in zip(parts, own, strict=True)]
         elif name in self._keys:
-            found = [_Value(spec, self._keys[name], slice_text(spec)) for spec in parts]
+            found = [SavedValue(spec, self._keys[name], slice_text(spec)) for spec in parts]
         else:
             raise self._missing(name, whole)
         for value in found:
@@ -99,7 +88,7 @@ class _Checkpoint:
             fix="Pass a name_transform_fn that returns the checkpoint's name of each variable",
         )
 
-    def _check(self, value: _Value, whole: str) -> None:
+    def _check(self, value: SavedValue, whole: str) -> None:
         spec, shape, dtype = value.spec, tuple(self._shapes[value.key]), self._dtypes[value.key]
         wanted = spec.partition.full_shape if spec.partition and value.slice else spec.shape
         if wanted != shape:
@@ -139,19 +128,3 @@ def _open(prefix: str) -> Any:
             expected="the prefix of its files, such as training/model.ckpt-1000",
             received=str(error).partition("\n")[0],
         ) from error
-
-
-def _read(prefix: str, wanted: Sequence[_Value]) -> dict[str, tf.Tensor]:
-    if not wanted:
-        return {}
-    with tf.init_scope(), tf.device("CPU:0"):
-        try:
-            values = tf.raw_ops.RestoreV2(
-                prefix=prefix,
-                tensor_names=[value.key for value in wanted],
-                shape_and_slices=[value.slice for value in wanted],
-                dtypes=[tf.as_dtype(value.spec.dtype) for value in wanted],
-            )
-        except tf.errors.OpError as error:
-            raise CheckpointError(f"Cannot read the checkpoint {prefix}", received=error.message) from error
-    return {value.spec.name: tensor for value, tensor in zip(wanted, values, strict=True)}
