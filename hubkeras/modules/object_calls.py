@@ -39,17 +39,17 @@ class ObjectInputs:
         return values if self.is_dict else next(iter(values.values()))
 
 
-def inputs_of(function: Any) -> list[ObjectInputs]:
+def call_functions(restored: Any) -> list[Any]:
+    """Returns the functions that the call of a restored object was saved with; anything else has none."""
+    return list(getattr(getattr(restored, CALL, None), "concrete_functions", ()))
+
+
+def inputs_of(restored: Any) -> list[ObjectInputs]:
     """Returns what a restored object takes, once for each kind of inputs that it was saved with.
 
-    Args:
-        function: An object that `tf.saved_model.load` returned; for anything else nothing is known.
-
-    Returns:
-        An empty list where the functions take something else than one dense tensor, or one dict of them.
+    Nothing is known where functions take something else than one dense tensor, or one dict of them.
     """
-    concrete = getattr(getattr(function, CALL, None), "concrete_functions", ())
-    found = [_first_argument(f) for f in concrete]
+    found = [_first_argument(f) for f in call_functions(restored)]
     known = [f for f in found if f is not None]
     # One function that takes something else could take any input: converting to the others' dtypes would hide it.
     if len(known) < len(found):
@@ -132,8 +132,7 @@ def _convert(options: list[ObjectInputs], inputs: Any) -> Any:
 
 
 def _refused(function: Any, owner: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> InputError:
-    concrete = getattr(getattr(function, CALL, None), "concrete_functions", ())
-    calls = dict.fromkeys(_written(*f.structured_input_signature) for f in concrete)
+    calls = dict.fromkeys(_written(*f.structured_input_signature) for f in call_functions(function))
     return InputError(
         f"Cannot call {owner}", expected=f"arguments {' or '.join(calls)}", received=_written(args, kwargs)
     )

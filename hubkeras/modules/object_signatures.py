@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.modules.object_calls import CALL
+from hubkeras.modules.object_calls import call_functions
 from hubkeras.modules.output_names import DEFAULT, name_outputs
 from hubkeras.modules.tf2_objects import all_variables
 
@@ -126,7 +126,7 @@ class _CallForm:
 
 def call_signature(loaded: LoadedObject) -> ObjectSignature | None:
     """Returns the call of the object itself, None where it is not known what that takes."""
-    forms = [_form_of(function) for function in _concrete_functions(loaded.loaded)]
+    forms = [_form_of(function) for function in call_functions(loaded.loaded)]
     # Functions with fewer tensors leave hyperparameters, such as a rate of dropout, at their defaults.
     forms = sorted((f for f in forms if f.inputs), key=lambda form: (len(form.leaves), bool(form.training)))
     if not forms:
@@ -150,7 +150,7 @@ def object_variables(loaded: LoadedObject) -> list[tuple[tf.Variable, bool]]:
     """Returns the variables that the functions of an object use or it lists, each with whether it is trained."""
     functions = [
         *(loaded.loaded.signatures[name] for name in loaded.get_signature_names()),
-        *_concrete_functions(loaded.loaded),
+        *call_functions(loaded.loaded),
         *(f for loss in loaded.regularization_losses for f in getattr(loss, "concrete_functions", [loss])),
     ]
     used = [variable for function in functions for variable in function.variables]
@@ -160,7 +160,3 @@ def object_variables(loaded: LoadedObject) -> list[tuple[tf.Variable, bool]]:
     trained = {id(v.handle) for v in loaded.trainable_variables}
     found = {id(v.handle): v for v in (*loaded.variables, *all_variables(loaded.loaded), *used) if id(v.handle) in kept}
     return [(v, id(v.handle) in trained if says else bool(v.trainable)) for v in found.values()]
-
-
-def _concrete_functions(restored: Any) -> list[Any]:
-    return list(getattr(getattr(restored, CALL, None), "concrete_functions", ()))
