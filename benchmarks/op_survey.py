@@ -30,7 +30,7 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
 from hubkeras.graphs.kernel_guards import guard_meta_graph
-from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.graphs.op_registry import op_def
 
 TABLE = Path(__file__).parents[1] / "hubkeras" / "graphs" / "allowed_ops.tsv"
 SECONDS = 10

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from hubkeras.graphs.tensorflow_internals import control_flow_v1
+from hubkeras.functions.build_lock import control_flow_v1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import UnsupportedError
-from hubkeras.functions.building import build
+from hubkeras.functions.build_lock import built_once
+from hubkeras.functions.building import build, random_seed
 from hubkeras.functions.importing import gradient_errors
 from hubkeras.functions.open_calls import opened_calls
 from hubkeras.functions.replayed_gradients import build_replayed
@@ -17,7 +18,7 @@ from hubkeras.functions.state import is_distributed, replica
 from hubkeras.graphs import tensorflow_internals
 from hubkeras.graphs.random_seeds import draw_from_seed, is_random, seed_attributes
 from hubkeras.graphs.subgraph import FunctionContexts
-from hubkeras.graphs.tensorflow_internals import BUILDING, call_flat, note_access, note_frozen_access, xla_compiles
+from hubkeras.graphs.tensorflow_internals import call_flat, note_access, note_frozen_access, xla_compiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -62,32 +63,22 @@ class BoundSubgraph:
         if self._differentiable.state != self.graph.state:
             raise UnsupportedError(f"Cannot build {what}: a function with a gradient of its own holds variables")
 
-    @cached_property
+    @built_once
     def _function(self) -> Callable[..., list[tf.Tensor]]:
-        with BUILDING:
-            if "_function" not in self.__dict__:  # a thread that waited finds what the other one built
-                self.__dict__["_function"] = self._build()
-            return self.__dict__["_function"]
-
-    def _build(self) -> Callable[..., list[tf.Tensor]]:
         state = self._variant.handles(self.graph)
         if self.graph.needs_replay:
             return build_replayed(self._seeded, self._differentiable, state, self._specs, self._draws)
         return build(self._seeded, state, self._specs, self._draws)
 
-    @cached_property
+    @built_once
     def _plain(self) -> Callable[..., list[tf.Tensor]]:
         """The function without what gradients and seeds need: it takes time, and freezing and converters refuse it."""
         if not self.graph.needs_replay and not self._draws:
             return self._function
-        with BUILDING:
-            # As above: the lock may have been waited for while another thread built it.
-            if "_plain" not in self.__dict__:
-                graph = seed_attributes(self.graph, _next_seed)
-                self.__dict__["_plain"] = build(graph, self._variant.handles(graph), self._specs)
-            return self.__dict__["_plain"]
+        graph = seed_attributes(self.graph, _next_seed)
+        return build(graph, self._variant.handles(graph), self._specs)
 
-    @cached_property
+    @built_once
     def _open(self) -> Callable[..., list[tf.Tensor]]:
         """The function for whoever takes the call apart: what it is made of has gradients in a plain graph."""
         if not self.graph.needs_replay:
@@ -143,7 +134,7 @@ class BoundSubgraph:
             arguments = len(self.graph.state) + self._draws
             opened[function.name.decode()] = FunctionContexts(self._differentiable.contexts, arguments)
         if (gradients or opened is not None) and self._draws:
-            inputs = [draw_seed() if draw_seed is not None else _random_seed(), *inputs]
+            inputs = [draw_seed() if draw_seed is not None else random_seed(), *inputs]
         find = self._variant.handle
         handles = [find(state) if isinstance(state, str) else state for state in self._handles]
         try:
@@ -158,19 +149,12 @@ class BoundSubgraph:
             raise
 
     def call_to_save(self, inputs: Sequence[tf.Tensor] = ()) -> list[tf.Tensor]:
-        """Runs the subgraph in a function that is traced for a SavedModel, which its gradients are to travel with.
-
-        Args:
-            inputs: Values of the fed tensors.
-
-        Returns:
-            The fetched tensors.
-        """
+        """Runs the subgraph in a function that is traced for a SavedModel, which its gradients are to travel with."""
         if not self.graph.needs_replay:
             return self(inputs)
         for variable in self._variables.values():
             note_access(variable)
-        seed = _random_seed() if self._draws else tf.zeros([2], tf.int32)
+        seed = random_seed() if self._draws else tf.zeros([2], tf.int32)
         state = self._variant.handles(self.graph)
         return run_with_saved_gradients(self._seeded, self._differentiable, state, seed, list(inputs))
 
@@ -213,7 +197,3 @@ def _seeded(graph: Subgraph) -> tuple[Subgraph, bool]:
 def _next_seed() -> tuple[int | None, int | None]:
     with tf.init_scope():
         return tf.compat.v1.random.get_seed(None)
-
-
-def _random_seed() -> tf.Tensor:
-    return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)

@@ -27,6 +27,11 @@ Tensors = list[tf.Tensor]
 SEED_SPEC: Any = tf.TensorSpec([2], tf.int32)
 
 
+def random_seed() -> tf.Tensor:
+    """Returns a seed for one call, which `tf.random.set_seed` governs."""
+    return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
+
+
 def build(
     graph: Subgraph, state: Sequence[tf.Tensor], inputs: Sequence[tf.TensorSpec], draws: bool = False
 ) -> Callable[..., Tensors]:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from hubkeras.errors import FormatError, HubKerasError
-from hubkeras.functions.building import reserved_names, split_arguments, wrap
-from hubkeras.functions.importing import import_graph
+from hubkeras.functions.building import build, random_seed
 from hubkeras.functions.restoring import restore
 from hubkeras.functions.state import State
 from hubkeras.functions.variant_functions import VariantFunctions
-from hubkeras.graphs.random_seeds import SEED, draw_from_seed
+from hubkeras.graphs.random_seeds import draw_from_seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -61,11 +60,6 @@ class _Initializers:
 
     A random op of a graph without a seed draws from one that TensorFlow's global seed determines. One that the
     publisher gave a seed keeps it.
-
-    Args:
-        description: The module.
-        state: The variables that have values already.
-        policy: What the graphs may do.
     """
 
     def __init__(self, description: ModuleDescription, state: State, policy: OpPolicy) -> None:
@@ -122,17 +116,9 @@ class _Initializers:
     def _run(self, functions: VariantFunctions, what: str, tensors: list[str]) -> list[tf.Tensor]:
         graph, draws = draw_from_seed(functions.graph.cut(tensors, [], [], what))
         state = functions.handles(graph)
-
-        def body(*arguments: tf.Tensor) -> list[tf.Tensor]:
-            handles, seeds = split_arguments(arguments, state)
-            # Not strict: there may be no seed, and then no name for it.
-            named = dict(zip([SEED], seeds, strict=False))
-            return import_graph(graph, {**reserved_names(handles, []), **named})
-
-        with tf.init_scope():
-            seeds = [self._seed] if draws else []
-        return list(wrap(body, state, [tf.TensorSpec([2], tf.int32)] * len(seeds))(*state, *seeds))
+        return list(build(graph, state, [], draws)(*state, *([self._seed] if draws else [])))
 
     @cached_property
     def _seed(self) -> tf.Tensor:
-        return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
+        with tf.init_scope():
+            return random_seed()

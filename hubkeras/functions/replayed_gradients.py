@@ -26,13 +26,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import tensorflow as tf
 
 from hubkeras.errors import UnsupportedError
-from hubkeras.functions.building import SEED_SPEC, reserved_names, split_arguments, wrap
+from hubkeras.functions.build_lock import control_flow_v1
+from hubkeras.functions.building import SEED_SPEC, Tensors, reserved_names, split_arguments, wrap
 from hubkeras.functions.importing import gradient_errors, import_graph, import_with_contexts
 from hubkeras.graphs.gradient_graphs import cut_gradient
 from hubkeras.graphs.random_seeds import SEED
 from hubkeras.graphs.residuals import RESIDUAL, find_residuals
 from hubkeras.graphs.subgraph import INPUT, STATE, used_tensors
-from hubkeras.graphs.tensorflow_internals import ANONYMOUS_NAME, control_flow_v1, handle_spec, set_gradient
+from hubkeras.graphs.tensorflow_internals import handle_spec, set_gradient
 from hubkeras.graphs.variable_values import VALUE, read_values
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ if TYPE_CHECKING:
 
     from hubkeras.graphs.subgraph import Subgraph
 
-Tensors = list[tf.Tensor]
+_ANONYMOUS_NAME = "cd2c89b7-88b7-44c8-ad83-06c2a9158347"
+"""As `shared_name`, makes a VarHandleOp create a variable of its own each time it runs
+(`ResourceHandle::ANONYMOUS_NAME`, tensorflow/core/framework/resource_handle.h)."""
 _NO_SECOND_DERIVATIVES = (
     "There are no second derivatives through v1 control flow, nor through functions with a gradient of their own"
 )
@@ -132,16 +135,7 @@ class Backward:
         self.residual_specs = [tf.TensorSpec(t.shape, t.dtype) for t in self._forward.outputs[len(forward.fetches) :]]
 
     def run_forward(self, handles: Tensors, seed: tf.Tensor, values: Tensors) -> tuple[Tensors, Tensors]:
-        """Runs the subgraph.
-
-        Args:
-            handles: Its state.
-            seed: What it draws from.
-            values: Its inputs.
-
-        Returns:
-            What it gives, and what a gradient needs besides the seed and the inputs.
-        """
+        """Runs the subgraph, and returns what it gives and what a gradient needs besides the seed and the inputs."""
         before = [
             tf.raw_ops.ReadVariableOp(resource=handles[i], dtype=self.variables[i].dtype) for i in self.residuals.whole
         ]
@@ -158,7 +152,7 @@ class Backward:
             i: tf.convert_to_tensor(g)
             for i, g in enumerate(output_gradients[:outputs])
             # There may be zeros for outputs of integers too, through which nothing can be differentiated.
-            if g is not None and op.outputs[i].dtype.is_floating | op.outputs[i].dtype.is_complex
+            if g is not None and is_differentiable(op.outputs[i].dtype)
         }
         if not wanted:
             return [None] * len(op.inputs)
@@ -241,7 +235,7 @@ class Backward:
             names = [f"{STATE}/{i}:0" for i in range(len(self.state))]
             names += [f"{INPUT}/{i}:0" for i in range(len(self.inputs))]
             xs = [sources[n] for n in names]
-            floating = [i for i, n in enumerate(names) if self._is_differentiable(i)]
+            floating = [i for i in range(len(names)) if self._is_source(i)]
             # What contexts say about each other is first looked at where gradients go through them.
             with gradient_errors(self.graph):
                 found = tf.compat.v1.gradients(ys, [xs[i] for i in floating], weights)
@@ -259,7 +253,7 @@ class Backward:
         """
         graph = tf.compat.v1.get_default_graph()
         ends = [sources[e] if e in sources else graph.get_tensor_by_name(e) for e in self.residuals.ends]
-        ends = [e for e in ends if e.dtype.is_floating or e.dtype.is_complex]
+        ends = [e for e in ends if is_differentiable(e.dtype)]
         # First whether any gradient reaches a residual at all: nearly always none does, and the rest is not looked at.
         starts = [t for n, t in sources.items() if n.startswith(RESIDUAL) and t.dtype.is_floating]
         if not ends or not starts or all(g is None for g in tf.compat.v1.gradients(ys, starts)):
@@ -288,13 +282,16 @@ class Backward:
             sources[f"{INPUT}/{i}:0"] = tf.compat.v1.placeholder(spec.dtype, spec.shape, f"{INPUT}/{i}")
         return sources
 
-    def _is_differentiable(self, position: int) -> bool:
-        if position < len(self.state):
-            spec = self.variables.get(position)
-            dtype = spec.dtype if spec is not None else tf.string
-        else:
-            dtype = self.inputs[position - len(self.state)].dtype
-        return dtype.is_floating or dtype.is_complex
+    def _is_source(self, position: int) -> bool:
+        """Tells whether the state or input at a position can have a gradient."""
+        inputs = dict(enumerate(self.inputs, start=len(self.state)))
+        spec = self.variables.get(position) or inputs.get(position)
+        return spec is not None and is_differentiable(spec.dtype)
+
+
+def is_differentiable(dtype: tf.DType) -> bool:
+    """Tells whether gradients go through tensors of a dtype."""
+    return dtype.is_floating or dtype.is_complex
 
 
 def _own_variable(value: tf.Tensor, is_saved: bool) -> tf.Tensor:
@@ -303,7 +300,7 @@ def _own_variable(value: tf.Tensor, is_saved: bool) -> tf.Tensor:
     TensorFlow gives every variable in a SavedModel's functions a name when it loads them. So there it lasts, and it
     must not share its name with another one.
     """
-    name = f"hubkeras_{uuid.uuid4()}" if is_saved else ANONYMOUS_NAME
+    name = f"hubkeras_{uuid.uuid4()}" if is_saved else _ANONYMOUS_NAME
     handle = tf.raw_ops.VarHandleOp(dtype=value.dtype, shape=value.shape, shared_name=name)
     with tf.control_dependencies([tf.raw_ops.AssignVariableOp(resource=handle, value=value)]):
         return tf.identity(handle)

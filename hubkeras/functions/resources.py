@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from hubkeras.functions.importing import import_graph
 from hubkeras.graphs.specialization import drop_private_attributes
-from hubkeras.graphs.subgraph import Subgraph, copy_of
+from hubkeras.graphs.subgraph import Subgraph
 from hubkeras.graphs.tensorflow_internals import track, wrap_function
+from hubkeras.savedmodel.protos import copy_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,9 +31,6 @@ class _NamedResource(tf.saved_model.experimental.TrackableResource):
     TensorFlow finds resources by name. No other load of the module, no other export, and no export of another process
     that this one loads may find this one. An export has a name of its own, which two loads of it share: what is loaded
     from it here would else lose the resource as soon as the module is gone.
-
-    Args:
-        name: What its name begins with.
     """
 
     def __init__(self, name: str) -> None:
@@ -61,13 +59,8 @@ def run_with_tables(*initializers: tf.Operation) -> None:
 class Table(_NamedResource):
     """A lookup table, or another resource that a graph makes by an op without inputs.
 
-    It is filled when it is first used, and travels with an export: a SavedModel makes and fills it anew.
-
-    Args:
-        node: The op's NodeDef.
-        purpose: For messages, what it is.
-        policy: What the gate lets it be.
-        fill: Runs the table's initializers, given its handle, and returns the assets that they read.
+    It is filled when it is first used, and travels with an export: a SavedModel makes and fills it anew. What fills it
+    runs the table's initializers, given its handle, and returns the assets that they read.
     """
 
     def __init__(
@@ -103,9 +96,6 @@ class AssetPath(_NamedResource):
 
     A path is a constant to an export which looks for resources only, as that of Keras does; a table that is filled
     with it takes the file along.
-
-    Args:
-        asset: The asset.
     """
 
     def __init__(self, asset: tf.saved_model.Asset) -> None:

@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.functions.replayed_gradients import Backward
+from hubkeras.functions.replayed_gradients import Backward, is_differentiable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from hubkeras.functions.building import Tensors
     from hubkeras.graphs.subgraph import Subgraph
-
-Tensors = list[tf.Tensor]
 
 
 def run_with_saved_gradients(
@@ -40,17 +39,14 @@ def run_with_saved_gradients(
         state: Its handles, which exist outside of the function.
         seed: Two integers that it draws from.
         inputs: Its inputs.
-
-    Returns:
-        What it gives.
     """
     specs = [tf.TensorSpec(t.shape, t.dtype) for t in inputs]
     backward = Backward(forward, differentiable, state, specs, is_saved=True)
     results, residuals = backward.run_forward(list(state), seed, inputs)
-    trained = [i for i, spec in backward.variables.items() if _is_differentiable(spec.dtype)]
+    trained = [i for i, spec in backward.variables.items() if is_differentiable(spec.dtype)]
     values = [tf.raw_ops.ReadVariableOp(resource=state[i], dtype=backward.variables[i].dtype) for i in trained]
-    given = [i for i, t in enumerate(inputs) if _is_differentiable(t.dtype)]
-    tied = [i for i, t in enumerate(results) if _is_differentiable(t.dtype)]
+    given = [i for i, t in enumerate(inputs) if is_differentiable(t.dtype)]
+    tied = [i for i, t in enumerate(results) if is_differentiable(t.dtype)]
     if not tied:
         return results
 
@@ -76,7 +72,3 @@ def run_with_saved_gradients(
     for i, tensor in zip(tied, joined, strict=True):
         results[i] = tensor
     return results
-
-
-def _is_differentiable(dtype: tf.DType) -> bool:
-    return dtype.is_floating or dtype.is_complex

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import FormatError
+from hubkeras.functions.build_lock import BUILDING
 from hubkeras.functions.resources import AssetPath
 from hubkeras.graphs import tensorflow_internals
-from hubkeras.graphs.tensorflow_internals import BUILDING
 from hubkeras.savedmodel.assets import find_asset
 from hubkeras.savedmodel.description import VariableSpec
 
@@ -121,12 +121,8 @@ def make_variable(spec: VariableSpec, value: tf.Tensor | None) -> tf.Variable:
     if value is None:
         value = tf.zeros(spec.shape, dtype) if dtype != tf.string else tf.fill(spec.shape, "")
     # An empty name scope, as the variable's own name is the one in the module. No GPU holds texts.
-    with tf.init_scope(), tf.name_scope(""), tf.device("CPU:0" if _stays_on_cpu(dtype) else None):
+    with tf.init_scope(), tf.name_scope(""), tf.device("CPU:0" if dtype == tf.string else None):
         return tensorflow_internals.make_variable(value, spec.name, spec.trainable)
-
-
-def _stays_on_cpu(dtype: tf.DType) -> bool:
-    return dtype == tf.string
 
 
 def replica(variable: tf.Variable) -> tf.Variable:

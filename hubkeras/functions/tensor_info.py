@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 class ParsedTensorInfo:
     """What a signature says about one of its inputs or outputs.
 
-    Args:
-        info: The description of the tensor.
-
     Example:
         >>> import hubkeras
         >>> module = hubkeras.load("my_module")  # doctest: +SKIP

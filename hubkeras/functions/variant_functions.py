@@ -9,13 +9,13 @@ import tensorflow as tf
 
 from hubkeras.errors import FormatError, SignatureError
 from hubkeras.functions.bound_subgraph import BoundSubgraph
+from hubkeras.functions.build_lock import BUILDING
 from hubkeras.functions.building import build
 from hubkeras.functions.resources import Table, run_with_tables
 from hubkeras.functions.state import replica
 from hubkeras.functions.tensor_info import flatten_all, input_infos, output_infos, pack_all
 from hubkeras.graphs.cutting import VariantGraph
 from hubkeras.graphs.state_nodes import is_static_table, resource_key
-from hubkeras.graphs.tensorflow_internals import BUILDING
 from hubkeras.savedmodel.graph_index import VARIABLE_OPS
 from hubkeras.savedmodel.refs import Ref
 
@@ -45,8 +45,7 @@ class SignatureFunction:
     ) -> None:
         self.inputs, wanted = variant.inputs(signature.name), frozenset(outputs)
         self.outputs = {name: info for name, info in output_infos(signature).items() if name in wanted}
-        feeds = [t for info in signature.inputs.values() for t in info.tensors]
-        fetches = [t for name in self.outputs for t in signature.outputs[name].tensors]
+        feeds, fetches = signature.input_tensors, signature.output_tensors(wanted)
         specs = [s for info in self.inputs.values() for s in info.component_specs]
         targets = variant.graph.runnable(variant.graph.variant.update_ops, feeds) if update else []
         self.bound = BoundSubgraph(variant, f"signature {signature.name!r}", fetches, feeds, specs, targets)
@@ -58,28 +57,11 @@ class SignatureFunction:
         gradients: bool = True,
         draw_seed: DrawSeed | None = None,
     ) -> dict[str, Any]:
-        """Computes the outputs.
-
-        Args:
-            inputs: Converted values by name.
-            watch: Whether gradient tapes watch the trainable variables.
-            gradients: Whether it must be possible to take gradients.
-            draw_seed: As in a call of the subgraph.
-
-        Returns:
-            The outputs by name.
-        """
+        """Computes the outputs by name, of converted values by name; the rest is as in a call of the subgraph."""
         return pack_all(self.outputs, self.bound(flatten_all(self.inputs, inputs), watch, gradients, draw_seed))
 
     def call_to_save(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Computes the outputs in a function that is traced for a SavedModel, which its gradients are to travel with.
-
-        Args:
-            inputs: Tensors by name.
-
-        Returns:
-            The outputs by name.
-        """
+        """Computes the outputs while a SavedModel is traced, which the gradients are to travel with."""
         return pack_all(self.outputs, self.bound.call_to_save(flatten_all(self.inputs, inputs)))
 
 
@@ -129,15 +111,12 @@ class VariantFunctions:
         return self._inputs[name]
 
     def function(self, name: str, outputs: Sequence[str] | None = None, update: bool = False) -> SignatureFunction:
-        """Returns the function of a signature.
+        """Returns the function of a signature, the same one each time.
 
         Args:
             name: Name of the signature.
             outputs: Names of the outputs to compute, None for all.
             update: Whether update ops run with it.
-
-        Returns:
-            The function, the same one each time.
         """
         signature = self.signature(name)
         chosen = tuple(signature.outputs if outputs is None else outputs)
@@ -152,16 +131,12 @@ class VariantFunctions:
     def reached(self, name: str, outputs: Sequence[str] | None = None) -> set[str]:
         """Returns the names of the variables that a signature's outputs reach."""
         signature = self.signature(name)
-        feeds = {t for info in signature.inputs.values() for t in info.tensors}
-        fetches = [t for n, info in signature.outputs.items() if outputs is None or n in outputs for t in info.tensors]
-        return self.graph.reached(fetches, feeds)
+        return self.graph.reached(signature.output_tensors(outputs), frozenset(signature.input_tensors))
 
     def is_random(self, name: str, outputs: Sequence[str] | None = None) -> bool:
         """Tells whether a signature's outputs draw at random without a seed of their own."""
         signature = self.signature(name)
-        feeds = {t for info in signature.inputs.values() for t in info.tensors}
-        fetches = [t for n, info in signature.outputs.items() if outputs is None or n in outputs for t in info.tensors]
-        return self.graph.is_random(fetches, feeds)
+        return self.graph.is_random(signature.output_tensors(outputs), frozenset(signature.input_tensors))
 
     @cached_property
     def regularization_losses(self) -> list[BoundSubgraph]:

@@ -73,12 +73,7 @@ class Scope:
 
 
 def _passed_on(node: Any, rest: str) -> str | None:
-    """Returns the input that an output of a node is, None if the node makes something new.
-
-    Args:
-        node: The NodeDef.
-        rest: What names the output behind the node's name: "", "1", or in a function "output:1".
-    """
+    """Returns the input that an output ("", "1", or in a function "output:1") is, None if it is something new."""
     if node.op == "Identity" and node.input:
         return node.input[0]
     if node.op == "IdentityN":
@@ -92,15 +87,12 @@ def _passed_on(node: Any, rest: str) -> str | None:
 def asset_arguments(
     graph: Scope, library: FunctionLibrary, roots: Mapping[str, Collection[str]]
 ) -> dict[str, frozenset[str]]:
-    """Finds the arguments of functions that hold the path of an asset in every call there is.
+    """Returns for each function the names of the arguments that hold the path of an asset in every call there is.
 
     Args:
         graph: The graph that calls the functions.
         library: The functions.
         roots: Functions that are called from outside, with those of their arguments that hold paths of assets.
-
-    Returns:
-        For each function the names of such arguments.
     """
     functions = library.functions
     # All arguments at first, and every call takes away what it does not give a path: a caller may itself turn out later

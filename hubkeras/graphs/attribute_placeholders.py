@@ -11,27 +11,14 @@ if TYPE_CHECKING:
 
 
 def values_for(function: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values of a function's attributes in one call of it.
-
-    Args:
-        function: The `FunctionDef`.
-        given: The attributes that the call gives.
-
-    Returns:
-        These, and where the call gives none, the defaults of the function's signature and the function's own.
-    """
+    """Returns the values of a function's attributes in a call: those given, its signature's defaults, its own."""
     defaults = {attr.name: attr.default_value for attr in function.signature.attr if attr.HasField("default_value")}
     # Later ones win: the call's value, then the signature's default.
     return {**function.attr, **defaults, **given}
 
 
 def fill_placeholders(attributes: MutableMapping[str, Any], values: Mapping[str, Any]) -> None:
-    """Fills in placeholders, also in what is handed to functions; what has no value stays, for the gate to refuse.
-
-    Args:
-        attributes: The attributes of a node.
-        values: Values by the placeholders' names.
-    """
+    """Fills in placeholders, also in what is handed to functions; what has no value stays, for the gate to refuse."""
     for key, value in attributes.items():
         if value.WhichOneof("value") == "placeholder":
             if value.placeholder in values:

@@ -30,14 +30,11 @@ tensor of any dtype."""
 
 
 def misfit(node: Any, functions: Mapping[str, Any]) -> str | None:
-    """Returns what a function that a node calls does not fit in, None if all fit.
+    """Returns what a function that a node calls does not fit in, as a clause; None if all fit.
 
     Args:
         node: A `NodeDef`.
         functions: The functions of its graph, by name, whose arguments have certain dtypes.
-
-    Returns:
-        A clause, such as "a function 'f' of 2 arguments in the place of one of 1".
     """
     return next(_misfits(node, functions), None)
 

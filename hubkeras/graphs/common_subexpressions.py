@@ -10,8 +10,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.graphs.subgraph import copy_of
-from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.graphs.op_registry import op_def
+from hubkeras.savedmodel.protos import copy_of
 from hubkeras.savedmodel.pruning import PLACEHOLDERS
 from hubkeras.savedmodel.refs import Ref
 

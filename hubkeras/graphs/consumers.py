@@ -11,15 +11,7 @@ if TYPE_CHECKING:
 
 
 def consumers_of(nodes: Iterable[Any]) -> dict[str, dict[str, list[int | None]]]:
-    """Finds for each node those that take its outputs.
-
-    Args:
-        nodes: NodeDefs.
-
-    Returns:
-        By the name of a node: its consumers' names, each with the numbers of the outputs that it takes, None for a
-        control edge.
-    """
+    """Returns by the name of each node its consumers, with the numbers of the outputs they take, None for control."""
     found: dict[str, dict[str, list[int | None]]] = {}
     for node in nodes:
         for ref in map(Ref.parse, node.input):

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf.message import DecodeError
 
 from hubkeras.errors import FormatError
-from hubkeras.savedmodel.protos import ControlFlowContextDef, NodeDef, dtypes
+from hubkeras.savedmodel.collection_defs import byte_values
+from hubkeras.savedmodel.protos import ControlFlowContextDef, NodeDef, copy_of, dtypes
 from hubkeras.savedmodel.pruning import PLACEHOLDERS, prune
 from hubkeras.savedmodel.refs import Ref
 
@@ -38,18 +39,16 @@ class ContextTree:
         """Reads the contexts of a MetaGraphDef."""
         roots = []
         for collection, kind in _COLLECTIONS.items():
-            if collection in meta_graph.collection_def:
-                for value in meta_graph.collection_def[collection].bytes_list.value:
-                    root = ControlFlowContextDef()
-                    try:
-                        # The collection holds the bare CondContextDef or WhileContextDef; wrapped, it looks like the
-                        # nested ones.
-                        getattr(root, kind).ParseFromString(value)
-                    except DecodeError as error:
-                        raise FormatError(
-                            f"Cannot read collection {collection!r} of a graph", received=str(error)
-                        ) from error
-                    roots.append(root)
+            for value in byte_values(meta_graph, collection):
+                root = ControlFlowContextDef()
+                try:
+                    # The collection holds the bare CondContextDef or WhileContextDef; wrapped, it is as nested ones.
+                    getattr(root, kind).ParseFromString(value)
+                except DecodeError as error:
+                    raise FormatError(
+                        f"Cannot read collection {collection!r} of a graph", received=str(error)
+                    ) from error
+                roots.append(root)
         return ContextTree(tuple(roots))
 
     def walk(self) -> Iterator[tuple[Any, tuple[Any, ...]]]:
@@ -76,7 +75,7 @@ class ContextTree:
             while owner in owners:
                 owner = owners[owner]
             made.setdefault(owner, []).append(new)
-        tree = ContextTree(tuple(_copy(root) for root in self.roots))
+        tree = ContextTree(tuple(map(copy_of, self.roots)))
         for context, _ in tree.walk():
             inside = {Ref.parse(v).node for v in values_inside(context)}
             context.values_def.values.extend(f"{new}:0" for name in inside for new in made.get(name, ()))
@@ -87,12 +86,8 @@ class ContextTree:
         return tree
 
     def renamed(self, rename: Callable[[str], str]) -> ContextTree:
-        """Returns the contexts after all nodes were renamed.
-
-        Args:
-            rename: Takes the name of a tensor, or of a loop or branch, and returns the new one.
-        """
-        tree = ContextTree(tuple(_copy(root) for root in self.roots))
+        """Returns the contexts after `rename` has given new names to tensors, loops and branches."""
+        tree = ContextTree(tuple(map(copy_of, self.roots)))
         for context, _ in tree.walk():
             values = context.values_def
             context.context_name = rename(context.context_name)
@@ -110,13 +105,9 @@ class ContextTree:
         return tree
 
     def surviving(self, present: Collection[str]) -> dict[str, list[bytes]]:
-        """Returns the contexts that still have nodes, without what is gone, as collections hold them.
-
-        Args:
-            present: Names of the nodes that there are.
-        """
+        """Returns the contexts that still have nodes, of those that are present, as collections hold them."""
         collections: dict[str, list[bytes]] = {}
-        for root in map(_copy, self.roots):
+        for root in map(copy_of, self.roots):
             if _strip(root, present):
                 collection = next(name for name, kind in _COLLECTIONS.items() if kind == root.WhichOneof("ctxt"))
                 collections.setdefault(collection, []).append(own(root).SerializeToString())
@@ -138,28 +129,29 @@ class ContextTree:
         """Returns the names of the nodes that are in any context."""
         return {Ref.parse(value).node for context, _ in self.walk() for value in values_inside(context)}
 
-    def around(self, node: Any) -> list[Any]:
+    def branches_around(self, node: Any) -> list[Any]:
         """Returns the `cond` contexts that a node is in, innermost first."""
-        inputs = {Ref.parse(i).tensor for i in node.input} | {f"{node.name}:0"}
+        # By its inputs too: an op without outputs, such as a group, stands in no context's list of values.
+        tensors = {Ref.parse(i).tensor for i in node.input} | {f"{node.name}:0"}
+        return [c for c in reversed(self._around(tensors)) if _is_cond(c)]
+
+    def loops_around(self, node: Any) -> list[Any]:
+        """Returns the `while` contexts that a node is in, outermost first."""
+        return [c for c in self._around({f"{node.name}:0"}) if not _is_cond(c)]
+
+    def _around(self, tensors: set[str]) -> tuple[Any, ...]:
+        """Returns the contexts around any of some tensors, outermost first, where they are the most."""
         best: tuple[Any, ...] = ()
         for context, around in self.walk():
-            # By its inputs too: an op without outputs, such as a group, stands in no context's list of values.
-            if len(around) >= len(best) and not inputs.isdisjoint(values_inside(context)):
+            if len(around) >= len(best) and not tensors.isdisjoint(values_inside(context)):
                 best = (*around, context)
-        return [c for c in reversed(best) if _is_cond(c)]
+        return best
 
 
 def with_pivots(
     nodes: dict[str, Any], whole: Mapping[str, Any], contexts: ContextTree, feeds: Collection[str]
 ) -> dict[str, Any]:
-    """Adds to some nodes those that their control flow contexts hang on, and what these need.
-
-    Args:
-        nodes: NodeDefs by name.
-        whole: All nodes of their graph.
-        contexts: The contexts of their graph.
-        feeds: Full names of the tensors that are fed.
-    """
+    """Adds to some nodes of a whole graph those that its control flow contexts hang on, and what these need."""
     pivots: set[str] = set()
     # Pivots need nodes that may be in contexts of their own, so this goes on until no more are found.
     while contexts.roots:
@@ -179,12 +171,6 @@ def own(wrapper: Any) -> Any:
     if kind is None:
         raise FormatError("Cannot read a control flow context of a graph", expected="one of a cond or a while loop")
     return getattr(wrapper, kind)
-
-
-def _copy(root: Any) -> Any:
-    copy = ControlFlowContextDef()
-    copy.CopyFrom(root)
-    return copy
 
 
 def _strip(wrapper: Any, present: Collection[str]) -> bool:
@@ -238,7 +224,7 @@ def _guard(target: str, graph: Subgraph, made: dict[str, Any]) -> str:
     """Returns the op to wait for in a target's place: the target itself where it is in no branch."""
     waited = target
     # From the inside out: each Merge lies in the next branch around, which may not be taken either.
-    for depth, context in enumerate(graph.contexts.around(graph.nodes[target])):
+    for depth, context in enumerate(graph.contexts.branches_around(graph.nodes[target])):
         scope = f"{target}/_alive_{depth}"
         _add_bool(made, f"{scope}/switch", "Switch", context.pred_name, context.pred_name)
         taken = f"{scope}/switch:{context.branch}"

@@ -7,7 +7,7 @@ import itertools
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from hubkeras.errors import FormatError, MissingOpError
+from hubkeras.errors import FormatError
 from hubkeras.graphs.common_subexpressions import merge_common_subexpressions
 from hubkeras.graphs.consumers import consumers_of
 from hubkeras.graphs.control_flow import ContextTree, guard_targets, with_pivots
@@ -16,7 +16,7 @@ from hubkeras.graphs.gc_pause import paused_collection
 from hubkeras.graphs.inlining import inline_calls
 from hubkeras.graphs.kernel_guards import guard_kernels
 from hubkeras.graphs.lost_gradients import mark_lost_gradients
-from hubkeras.graphs.op_packages import how_to_register
+from hubkeras.graphs.op_packages import require_registered
 from hubkeras.graphs.producer_version import raise_producer
 from hubkeras.graphs.random_seeds import can_draw_from_seed
 from hubkeras.graphs.row_gathers import gather_rows_from_variables
@@ -25,7 +25,6 @@ from hubkeras.graphs.state_arguments import take_state_out
 from hubkeras.graphs.state_in_functions import expose_state
 from hubkeras.graphs.state_nodes import ResourceKey, is_state, resource_key
 from hubkeras.graphs.subgraph import Subgraph
-from hubkeras.graphs.tensorflow_internals import op_def
 from hubkeras.savedmodel.collection_defs import read_table_initializers
 from hubkeras.savedmodel.graph_index import Graph
 from hubkeras.savedmodel.pruning import PLACEHOLDERS, prune
@@ -74,14 +73,7 @@ def _check_ops(graph: Subgraph) -> Subgraph:
     ops = dict.fromkeys(node.op for node in graph.nodes.values())
     for name in library.reachable(graph.nodes.values()):
         ops |= dict.fromkeys(node.op for node in library.functions[name].node_def)
-    for op in ops:
-        # A node may bear the name of a function in place of an op, which calls it.
-        if op not in library.functions and op_def(op) is None:
-            raise MissingOpError(
-                f"Cannot build {graph.purpose}: its graph needs op {op!r}",
-                expected="an op that is registered in this process",
-                fix=how_to_register(op),
-            )
+    require_registered(ops, library.functions, f"Cannot build {graph.purpose}")
     return graph
 
 

@@ -100,10 +100,9 @@ def _runs(variant: GraphVariant) -> Iterator[_Run]:
     yield _Run((*map(_op, ops), *filter(None, initial_values)))
     yield _Run(variant.regularization_losses)
     for signature in variant.signatures.values():
-        outputs = [tensor for info in signature.outputs.values() for tensor in info.tensors]
-        inputs = [tensor for info in signature.inputs.values() for tensor in info.tensors]
         # An update op runs even where the tensor that it gives is fed; as a root it is an op, not a tensor.
-        yield _Run((*outputs, *map(_op, variant.update_ops)), frozenset(inputs))
+        roots = (*signature.output_tensors(), *map(_op, variant.update_ops))
+        yield _Run(roots, frozenset(signature.input_tensors))
 
 
 def _op(name: str) -> str:

@@ -10,7 +10,8 @@ from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.inlining import inline_calls
 from hubkeras.graphs.residuals import cannot_repeat, take_rows
 from hubkeras.graphs.specialization import drop_private_attributes, specialize_functions
-from hubkeras.graphs.subgraph import STATE, by_name, copy_of
+from hubkeras.graphs.subgraph import STATE, by_name
+from hubkeras.savedmodel.protos import copy_of
 from hubkeras.savedmodel.pruning import prune
 from hubkeras.savedmodel.refs import Ref
 
@@ -88,12 +89,9 @@ def cut_gradient(source: Subgraph, graph_def: Any, fetches: Sequence[str]) -> Su
     """Cuts out what gradients need.
 
     Args:
-        source: The subgraph that was differentiated.
+        source: The subgraph that was differentiated; the new one has its state and inputs.
         graph_def: The plain graph, with the gradients.
         fetches: Full names of the gradients.
-
-    Returns:
-        A subgraph of the same state and inputs.
 
     Raises:
         UnsupportedError: The gradient runs something again that does not give the same.

@@ -16,10 +16,10 @@ from hubkeras.graphs.control_flow import ContextTree
 from hubkeras.graphs.function_library import CALLS
 from hubkeras.graphs.loop_frames import ENTERS, find_frames
 from hubkeras.graphs.op_forms import find_output, output_ranges
-from hubkeras.graphs.subgraph import by_name, copy_of
-from hubkeras.graphs.tensorflow_internals import op_def
-from hubkeras.savedmodel.graph_index import data_input_texts
-from hubkeras.savedmodel.protos import NodeDef
+from hubkeras.graphs.op_registry import op_def
+from hubkeras.graphs.subgraph import by_name
+from hubkeras.savedmodel.graph_index import data_input_texts, input_node
+from hubkeras.savedmodel.protos import NodeDef, copy_of
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -155,19 +155,16 @@ class _Call:
         if missing:
             raise self._misfit(f"no result {missing[0]!r}")
         outputs = [self._outer(returned[a.name]) for a in signature.output_arg]
-        node = NodeDef(name=self.call.name, op="IdentityN" if outputs else "NoOp")
-        node.input.extend(outputs + control)
-        attributes = self.call.attr
         if not outputs:
-            return node
+            return NodeDef(name=self.call.name, op="NoOp", input=control)
+        node = NodeDef(name=self.call.name, op="IdentityN", input=outputs + control)
+        given = self.call.attr
         # A PartitionedCall says its dtypes; a node that is named as its function has them in the function's signature.
-        if self.call.op in CALLS and "Tout" in attributes:
-            node.attr["T"].list.type.extend(attributes["Tout"].list.type)
+        if self.call.op in CALLS and "Tout" in given:
+            dtypes = given["Tout"].list.type
         else:
-            types = [
-                attributes[a.type_attr].type if a.type_attr in attributes else a.type for a in signature.output_arg
-            ]
-            node.attr["T"].list.type.extend(types)
+            dtypes = [given[a.type_attr].type if a.type_attr in given else a.type for a in signature.output_arg]
+        node.attr["T"].list.type.extend(dtypes)
         return node
 
     @property
@@ -180,7 +177,7 @@ class _Call:
 
     def _outer(self, text: str) -> str:
         """Returns what an input of a node in the body is outside of it."""
-        node = text.removeprefix("^").partition(":")[0]
+        node = input_node(text)
         if text.startswith("^"):
             return f"^{Ref.parse(self.arguments[node]).node}" if node in self.arguments else f"^{self._within(node)}"
         if node in self.arguments:

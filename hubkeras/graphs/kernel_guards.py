@@ -15,7 +15,7 @@ from hubkeras.errors import FormatError
 from hubkeras.graphs.control_flow import ContextTree
 from hubkeras.graphs.op_forms import argument_size, op_form
 from hubkeras.graphs.op_registry import attribute_or_default
-from hubkeras.savedmodel.graph_index import attribute, data_input_texts, integers_in
+from hubkeras.savedmodel.graph_index import attribute, data_input_texts, input_node, integers_in
 from hubkeras.savedmodel.protos import NodeDef, dtypes
 
 if TYPE_CHECKING:
@@ -146,11 +146,7 @@ def guard_meta_graph(meta_graph: Any, where: str) -> None:
 
 
 def needs_guards(functions: Iterable[Any]) -> bool:
-    """Tells whether bodies of functions hold ops that need checks.
-
-    Args:
-        functions: `FunctionDef`s.
-    """
+    """Tells whether bodies of functions hold ops that need checks."""
     return any(node.op in _GUARDED for function in functions for node in function.node_def)
 
 
@@ -213,7 +209,7 @@ def _guard(node: Any, body: _Body) -> Iterator[Any]:
     for argument in form.inputs:
         size = argument_size(node, argument)
         for number in range(position, min(position + size, count)) if argument.name in guards else ():
-            if not _fits(body.nodes.get(_node_of(node.input[number])), guards[argument.name]):
+            if not _fits(body.nodes.get(input_node(node.input[number])), guards[argument.name]):
                 chain = _Chain(node, number, _dtype(node, argument), body)
                 chain.add(guards[argument.name])
                 yield from chain.made.values()
@@ -240,10 +236,6 @@ def _fits(node: Any | None, guard: _Guard) -> bool:
 def _dtype(node: Any, argument: Any) -> int:
     value = attribute_or_default(node, argument.type_attr) if argument.type_attr else None
     return argument.type if value is None else value.type
-
-
-def _node_of(text: str) -> str:
-    return text.removeprefix("^").partition(":")[0]
 
 
 class _Chain:
@@ -292,7 +284,7 @@ class _Chain:
 
     def _ensure(self, shape: _Shape) -> None:
         self.checked = self._op("ensure", "EnsureShape", self.checked, T=self.dtype)
-        proto = self.made[_node_of(self.checked)].attr["shape"].shape
+        proto = self.made[input_node(self.checked)].attr["shape"].shape
         proto.SetInParent()
         for size in shape:
             proto.dim.add(size=size)
@@ -329,7 +321,7 @@ class _Chain:
         """Takes the values from an op that gives them back as they are, and looks at where rows begin."""
         types = {"T": self.dtype, "Tsplits": dtypes.DT_INT64}
         self.checked = self._op("rows", "RaggedTensorToSparse", splits, self.checked, **types)
-        self.made[_node_of(self.checked)].attr["RAGGED_RANK"].i = 1
+        self.made[input_node(self.checked)].attr["RAGGED_RANK"].i = 1
         if not self.body.is_function:
             self.checked = f"{self.checked}:1"
 
@@ -337,8 +329,8 @@ class _Chain:
         if not self.made:  # the input may be no node of this graph
             self.checked = self._op("input", "Identity", self.checked, T=self.dtype)
         # A constant must wait for something in the loop or branch that it is to be in.
-        text = self._op(name, "Const", f"^{_node_of(self.checked)}", dtype=dtype)
-        tensor = self.made[_node_of(text)].attr["value"].tensor
+        text = self._op(name, "Const", f"^{input_node(self.checked)}", dtype=dtype)
+        tensor = self.made[input_node(text)].attr["value"].tensor
         tensor.dtype = dtype
         (tensor.int64_val if dtype == dtypes.DT_INT64 else tensor.int_val).extend(values)
         tensor.tensor_shape.SetInParent()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import FormatError
+from hubkeras.savedmodel.graph_index import input_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,7 +66,7 @@ def find_frames(nodes: Mapping[str, Any], where: str) -> dict[str, Frame]:
     for name, node in nodes.items():
         # Not by `Ref`: the inputs of a function's body have the form "node:output:number". Those that are no nodes are
         # arguments.
-        sources = {text.removeprefix("^").partition(":")[0] for text in node.input} & nodes.keys()
+        sources = set(map(input_node, node.input)) & nodes.keys()
         for source in sources:
             consumers.setdefault(source, []).append(name)
         if not sources:

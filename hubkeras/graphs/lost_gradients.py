@@ -25,10 +25,7 @@ _NUMBERED = b"CustomGradient-"
 def mark_lost_gradients(graph: Subgraph) -> Subgraph:
     """Gives nodes whose gradient is lost one that nobody registers, in a graph and its functions.
 
-    A gradient under a name of the author's choice is used if it is registered in this process.
-
-    Args:
-        graph: A subgraph that owns its nodes; they are changed.
+    A gradient under a name of the author's choice is used if it is registered in this process. The nodes are changed.
     """
     for node in graph.all_nodes():
         if _loses_gradient(node):

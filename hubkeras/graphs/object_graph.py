@@ -13,11 +13,10 @@ import itertools
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hubkeras.errors import FormatError, MissingOpError
+from hubkeras.errors import FormatError
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.gate import find_forbidden, refuse
-from hubkeras.graphs.op_packages import how_to_register
-from hubkeras.graphs.op_registry import op_def
+from hubkeras.graphs.op_packages import require_registered
 from hubkeras.graphs.structure import check_constants, check_library
 
 if TYPE_CHECKING:
@@ -56,7 +55,10 @@ def check_object_graph(meta_graph: Any, policy: OpPolicy, where: str) -> None:
         UnsafeModuleError: A function holds ops that nobody allowed.
     """
     proto = meta_graph.graph_def.library
-    _check_ops(proto, where)
+    # Before anything is said about the form of their nodes.
+    functions = {function.signature.name for function in proto.function}
+    ops = dict.fromkeys(node.op for function in proto.function for node in function.node_def)
+    require_registered(ops, functions, f"Cannot load {where}")
     check_library(proto, where)
     if policy.safe_mode:
         refuse(find_refused_in_objects(meta_graph, policy, where), where)
@@ -100,18 +102,6 @@ def called_functions(meta_graph: Any, where: str) -> dict[str, frozenset[str]]:
         FormatError: What is named is not there, or an asset is not what it seems.
     """
     return _ObjectGraph(meta_graph, where).called_functions()
-
-
-def _check_ops(proto: Any, where: str) -> None:
-    """Refuses ops that this process does not know, before anything is said about their form."""
-    functions = {function.signature.name for function in proto.function}
-    for op in dict.fromkeys(node.op for function in proto.function for node in function.node_def):
-        if op not in functions and op_def(op) is None:
-            raise MissingOpError(
-                f"Cannot load {where}: it needs op {op!r}",
-                expected="an op that is registered in this process",
-                fix=how_to_register(op),
-            )
 
 
 class _ObjectGraph:

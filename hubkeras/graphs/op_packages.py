@@ -1,6 +1,14 @@
-"""Packages that bring the ops which modules use and TensorFlow does not have."""
+"""Ops that are not registered in this process, and the packages that bring those which TensorFlow does not have."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hubkeras.errors import MissingOpError
+from hubkeras.graphs.op_registry import op_def
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 _TEXT = "tensorflow_text"
 _OPS = {
@@ -47,9 +55,6 @@ def package_of(op: str) -> str | None:
 def how_to_register(op: str) -> str:
     """Returns what to do so that an op type becomes known in this process.
 
-    Args:
-        op: The op type.
-
     Example:
         >>> how_to_register("SentencepieceOp")
         'Run `import tensorflow_text` (install it first) and call again'
@@ -60,3 +65,18 @@ def how_to_register(op: str) -> str:
     if package is None:
         return "Import the package that registers it, or load its library with tf.load_op_library, and call again"
     return f"Run `import {package}` (install it first) and call again"
+
+
+def require_registered(ops: Iterable[str], functions: Collection[str], problem: str) -> None:
+    """Refuses op types that this process does not know; a node may bear the name of a function in place of one.
+
+    Raises:
+        MissingOpError: One is not registered.
+    """
+    for op in ops:
+        if op not in functions and op_def(op) is None:
+            raise MissingOpError(
+                f"{problem}: it needs op {op!r}",
+                expected="an op that is registered in this process",
+                fix=how_to_register(op),
+            )

@@ -5,13 +5,13 @@ TensorFlow logs a warning for each older graph that becomes part of a newer one,
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.graphs.op_registry import op_def
+from hubkeras.savedmodel.protos import copy_of
 
 if TYPE_CHECKING:
     from hubkeras.graphs.subgraph import Subgraph
@@ -25,9 +25,6 @@ def raise_producer(graph: Subgraph) -> Subgraph:
     """Makes a graph one of this TensorFlow's, if that says the same.
 
     It would not for an op that has been deprecated since: only graphs from before may hold one.
-
-    Args:
-        graph: The subgraph; its versions stay as they are.
     """
     current: int = tf.version.GRAPH_DEF_VERSION
     if graph.versions is None or not _FIRST_OF_TODAYS_MEANING <= graph.versions.producer < current:
@@ -36,6 +33,6 @@ def raise_producer(graph: Subgraph) -> Subgraph:
     if any(definition.HasField("deprecation") for definition in definitions):
         return graph
     # A copy, as the proto belongs to the module's file, from which other signatures are cut.
-    versions = copy.deepcopy(graph.versions)
+    versions = copy_of(graph.versions)
     versions.producer = current
     return dataclasses.replace(graph, versions=versions)

@@ -19,11 +19,10 @@ import numpy as np
 import tensorflow as tf
 
 from hubkeras.errors import FormatError
-from hubkeras.graphs.control_flow import values_inside
-from hubkeras.graphs.subgraph import by_name, copy_of
-from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.graphs.op_registry import op_def
+from hubkeras.graphs.subgraph import by_name
 from hubkeras.savedmodel.graph_index import attribute
-from hubkeras.savedmodel.protos import NodeDef, dtypes
+from hubkeras.savedmodel.protos import NodeDef, copy_of, dtypes
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -49,13 +48,7 @@ def can_draw_from_seed(node: Any) -> bool:
 
 
 def draw_from_seed(graph: Subgraph) -> tuple[Subgraph, bool]:
-    """Gives the random ops of a subgraph a seed, the tensor `hubkeras_seed:0`.
-
-    Args:
-        graph: The subgraph; its nodes stay as they are.
-
-    Returns:
-        The subgraph so changed, and whether it takes the seed.
+    """Gives the random ops of a subgraph a seed, the tensor `hubkeras_seed:0`; tells besides whether any takes it.
 
     Raises:
         FormatError: The loops around one do not hang together.
@@ -90,9 +83,6 @@ def seed_attributes(graph: Subgraph, next_seed: Callable[[], tuple[int | None, i
     Args:
         graph: The subgraph; its nodes stay as they are.
         next_seed: Returns two numbers for each op, which are None where nobody has set a seed.
-
-    Returns:
-        The subgraph so changed.
     """
 
     def is_unseeded(node: Any) -> bool:
@@ -121,8 +111,7 @@ def seed_attributes(graph: Subgraph, next_seed: Callable[[], tuple[int | None, i
     for name, function in graph.library.functions.items():
         functions[name] = function
         if any(map(is_unseeded, function.node_def)):
-            functions[name] = type(function)()
-            functions[name].CopyFrom(function)
+            functions[name] = copy_of(function)
             for node in filter(is_unseeded, functions[name].node_def):
                 node.CopyFrom(seeded(node))
     library = dataclasses.replace(graph.library, functions=functions)
@@ -154,8 +143,7 @@ class _LoopCounters:
     """The seeds of random ops, and the counters of the loops that they are in."""
 
     def __init__(self, nodes: Mapping[str, Any], graph: Subgraph) -> None:
-        self.nodes, self.purpose = nodes, graph.purpose
-        self.contexts = list(graph.contexts.walk())
+        self.nodes, self.purpose, self.contexts = nodes, graph.purpose, graph.contexts
         self.made: list[Any] = []
         self.owners: dict[str, str] = {}
         self._counters: dict[str, str] = {}
@@ -163,7 +151,7 @@ class _LoopCounters:
 
     def seed(self, node: Any) -> str:
         """Returns the tensor to draw from in one random op."""
-        loops = self._loops_around(node)
+        loops = self.contexts.loops_around(node)
         seed = self._own_seed(node) if _has_seed(node) else SEED[:-2]
         for loop in loops:
             seed = self._enter(loop, seed)
@@ -201,14 +189,6 @@ class _LoopCounters:
             own.attr[name].i = node.attr[name].i if name in node.attr else 0
         self.made.append(own)
         return scope
-
-    def _loops_around(self, node: Any) -> list[Any]:
-        """Returns the `while` contexts around a node, outermost first."""
-        best: list[Any] = []
-        for context, around in self.contexts:
-            if f"{node.name}:0" in values_inside(context) and len(around) + 1 > len(best):
-                best = [*around, context]
-        return [c for c in best if c.DESCRIPTOR.name == "WhileContextDef"]
 
     def _frame_control(self, node: Any, inside: bool) -> list[str]:
         """A constant in a loop must hang on something of the loop, as the op's own shape does."""

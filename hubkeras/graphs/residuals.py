@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import tensorflow as tf
 
-from hubkeras.graphs.subgraph import STATE, by_name, copy_of, used_tensors
-from hubkeras.graphs.tensorflow_internals import never_differentiable, op_def
+from hubkeras.graphs.op_registry import op_def
+from hubkeras.graphs.subgraph import STATE, by_name, used_tensors
+from hubkeras.graphs.tensorflow_internals import never_differentiable
 from hubkeras.savedmodel.graph_index import data_input_texts
-from hubkeras.savedmodel.protos import NodeDef, dtypes
+from hubkeras.savedmodel.protos import NodeDef, copy_of, dtypes
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:

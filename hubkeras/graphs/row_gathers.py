@@ -28,11 +28,7 @@ _FLOATS = frozenset({dtypes.DT_FLOAT, dtypes.DT_DOUBLE, dtypes.DT_HALF, dtypes.D
 
 
 def gather_rows_from_variables(graph: Subgraph) -> Subgraph:
-    """Makes lookups in what was read of a variable lookups in the variable.
-
-    Returns:
-        The graph, without reads that nothing needs any longer.
-    """
+    """Makes lookups in what was read of a variable lookups in the variable, and drops reads that nothing needs then."""
     index = dict(graph.nodes)
     holders = [n.name for n in index.values() if n.op in VARIABLE_OPS and f"{n.name}:0" not in graph.feeds]
     named = Counter(graph.aliases.get(name, name) for name in holders)

@@ -15,7 +15,7 @@ from hubkeras.graphs.attribute_placeholders import fill_placeholders, values_for
 from hubkeras.graphs.call_bounds import DEEPEST_CALLS, MOST_NODES, too_large
 from hubkeras.graphs.function_library import CALLS, FunctionLibrary, direct_functions
 from hubkeras.savedmodel.graph_index import VARIABLE_OPS, attribute
-from hubkeras.savedmodel.protos import FunctionDef
+from hubkeras.savedmodel.protos import copy_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -65,12 +65,7 @@ def drop_private_attributes(attributes: Any) -> None:
 
 
 class _Copies:
-    """The copies made so far.
-
-    Args:
-        graph: The graph that names the functions.
-        suffix: What makes names unique in this process.
-    """
+    """The copies made so far; their names end in a suffix that no other load has."""
 
     def __init__(self, graph: Subgraph, suffix: str) -> None:
         self.library, self.suffix, self.purpose = graph.library, suffix, graph.purpose
@@ -132,8 +127,7 @@ class _Copies:
 
 def _filled_in(source: Any, name: str, values: Mapping[str, Any]) -> Any:
     """Returns a function with its attributes filled in, and without what ties it to where it was written."""
-    function = FunctionDef()
-    function.CopyFrom(source)
+    function = copy_of(source)
     signature = function.signature
     signature.name = name
     for argument in (*signature.input_arg, *signature.output_arg):

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hubkeras.errors import UnsupportedError
 from hubkeras.graphs.specialization import drop_private_attributes
 from hubkeras.graphs.state_nodes import gives_reference, is_state
-from hubkeras.graphs.subgraph import INPUT, STATE, by_name, copy_of
+from hubkeras.graphs.subgraph import INPUT, STATE, by_name
 from hubkeras.savedmodel.graph_index import VARIABLE_OPS, data_input_texts
-from hubkeras.savedmodel.protos import NodeDef, dtypes
+from hubkeras.savedmodel.protos import NodeDef, copy_of, dtypes
 from hubkeras.savedmodel.pruning import PLACEHOLDERS
 from hubkeras.savedmodel.refs import Ref
 
@@ -164,10 +164,8 @@ class _Rewriter:
         first = self.handles.get(Ref.parse(data[0]).tensor) if data else None
         if first and node.op in _ON_HANDLES:
             self._take_handle(new, first, data, control)
-        elif first and node.op in _TABLE_OPS:
-            new.op = _TABLE_OPS[node.op]
-            self._add(new, [first.tensor, *self._inputs(node, data[1:], control)], control)
-        elif first and node.op == "ResourceGather":
+        elif first and (node.op in _TABLE_OPS or node.op == "ResourceGather"):
+            new.op = _TABLE_OPS.get(node.op, node.op)
             self._add(new, [first.tensor, *self._inputs(node, data[1:], control)], control)
         # What TF1 calls the read of a variable. Behind an assignment it is left as it is, over the read that stands
         # there.
@@ -199,8 +197,7 @@ class _Rewriter:
         if node.op in _DTYPE_OPS:
             new.op = _DTYPE_OPS[node.op]
             for attr in ("T", "validate_shape", "use_locking"):
-                if attr in new.attr:
-                    del new.attr[attr]
+                new.attr.pop(attr, None)
             new.attr["dtype"].type = handle.dtype
         else:
             new.op = _T_OPS[node.op]

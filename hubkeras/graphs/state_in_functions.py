@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 
 
 def expose_state(graph: Subgraph) -> Subgraph:
-    """Writes out the calls of functions that hold or fill state, and no others.
-
-    Args:
-        graph: The whole graph of a variant.
-
-    Returns:
-        The same graph where no function holds state; parts that are broken stay as they are.
-    """
+    """Writes out, in the whole graph of a variant, the calls of functions that hold or fill state, and no others."""
     names = _with_state(graph.library)
     return inline_calls(graph, only=names) if names else graph
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, NamedTuple
 
-from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.graphs.op_registry import op_def
 from hubkeras.savedmodel.graph_index import RESOURCE_VARIABLE_OPS, VARIABLE_OPS, attribute
 from hubkeras.savedmodel.protos import dtypes
 
@@ -52,11 +52,7 @@ class ResourceKey(NamedTuple):
 
 
 def resource_key(node: Any) -> ResourceKey | None:
-    """Returns what the state of a node is found by, None if it is found by no other node.
-
-    Args:
-        node: A NodeDef of which `is_state` is true.
-    """
+    """Returns what the state of a node is found by, None if it is found by no other node."""
     name = attribute(node, "shared_name").s or (node.name.encode() if _goes_by_its_name(node) else b"")
     if not name:
         return None

@@ -12,7 +12,7 @@ from hubkeras.errors import FormatError
 from hubkeras.graphs.control_flow import CONTROL_FLOW, ContextTree
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.op_policy import OpPolicy
-from hubkeras.savedmodel.protos import GraphDef, NodeDef
+from hubkeras.savedmodel.protos import GraphDef
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -31,12 +31,7 @@ class FunctionContexts:
     """How many of the function's arguments come before the subgraph's inputs, its state first of all."""
 
     def of_call(self, scope: str, arguments: Sequence[str]) -> ContextTree:
-        """Returns the contexts of a call that has been written out.
-
-        Args:
-            scope: What the names of its nodes begin with.
-            arguments: The inputs of the call.
-        """
+        """Returns the contexts of a call that has been written out, with nodes whose names begin with a scope."""
         outside = {f"{STATE}/{i}": text for i, text in enumerate(arguments[: self.state])}
         outside |= {f"{INPUT}/{i}": text for i, text in enumerate(arguments[self.state :])}
 
@@ -125,10 +120,3 @@ def by_name(nodes: Collection[Any]) -> dict[str, Any]:
         twice = next(name for name, count in Counter(node.name for node in nodes).items() if count > 1)
         raise FormatError("A graph has two nodes of one name", expected="every name once", received=f"{twice!r} again")
     return index
-
-
-def copy_of(node: Any) -> Any:
-    """Returns a copy of a NodeDef."""
-    copy = NodeDef()
-    copy.CopyFrom(node)
-    return copy

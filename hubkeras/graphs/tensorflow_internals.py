@@ -6,7 +6,6 @@ and `find_missing` tells which.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import threading
 import traceback
@@ -93,15 +92,6 @@ def find_missing() -> dict[str, str]:
     return missing
 
 
-ANONYMOUS_NAME = "cd2c89b7-88b7-44c8-ad83-06c2a9158347"
-"""As `shared_name`, makes a VarHandleOp create a variable of its own each time it runs
-(`ResourceHandle::ANONYMOUS_NAME`, tensorflow/core/framework/resource_handle.h)."""
-
-BUILDING = threading.RLock()
-"""Held by the thread that builds graphs: what is built is kept, and control flow v1 is a switch of the process."""
-_READING = threading.RLock()
-
-
 def op_def(op: str) -> Any | None:
     """Returns the OpDef of a registered op type, or None."""
     return _private("framework.op_def_registry.get")(op)
@@ -109,11 +99,8 @@ def op_def(op: str) -> Any | None:
 
 def registered_ops() -> list[Any]:
     """Returns the OpDefs of all op types that this process knows."""
-    read, listed = (
-        _private("client.pywrap_tf_session.TF_GetBuffer"),
-        _private("client.pywrap_tf_session.TF_GetAllOpList"),
-    )
-    return list(OpList.FromString(read(listed())).op)
+    listed = _private("client.pywrap_tf_session.TF_GetAllOpList")()
+    return list(OpList.FromString(_private("client.pywrap_tf_session.TF_GetBuffer")(listed)).op)
 
 
 def copy_handle_data(source: tf.Tensor, target: tf.Tensor) -> None:
@@ -161,16 +148,6 @@ def fill_resource(resource: Any) -> None:
     resource._initialize()
 
 
-def asset_of(path: tf.Tensor) -> tf.saved_model.Asset | None:
-    """Returns the asset whose path a tensor is.
-
-    An asset knows its path, the path does not know its asset, and what a function has captured is the path.
-    """
-    # Slow, and asked only when a module is published. Nothing else leads back from the path.
-    assets = (item for item in gc.get_objects() if isinstance(item, tf.saved_model.Asset))
-    return next((asset for asset in assets if asset.asset_path is path), None)
-
-
 def note_access(variable: tf.Variable) -> None:
     """Makes the active gradient tapes watch a variable whose handle is about to be used."""
     _private("ops.resource_variable_ops.variable_accessed")(variable)
@@ -204,11 +181,7 @@ class SavedAsObject(tf.Module):
     """A `tf.Module` that chooses what a SavedModel of it holds."""
 
     def saved_children(self, children: dict[str, Any]) -> dict[str, Any]:
-        """Returns what a SavedModel has for the object.
-
-        Args:
-            children: What a checkpoint has, and all functions among the attributes.
-        """
+        """Returns what a SavedModel has for the object, given what a checkpoint has and all its functions."""
         raise NotImplementedError
 
     def _trackable_children(self, save_type: str = "checkpoint", **kwargs: Any) -> dict[str, Any]:
@@ -255,13 +228,7 @@ def makes_trainable(state_manager: Any) -> bool:
 
 
 def set_attribute(op: tf.Operation, name: str, value: Any) -> None:
-    """Changes an attribute of an op that is in a graph already.
-
-    Args:
-        op: The op.
-        name: Name of the attribute.
-        value: An `AttrValue`.
-    """
+    """Changes an attribute of an op that is in a graph already to an `AttrValue`."""
     op._set_attr(name, value)
 
 
@@ -335,7 +302,7 @@ def track(parent: Any, child: Any, name: str) -> None:
     parent._track_trackable(child, name, overwrite=True)
 
 
-def stand_for(variable: tf.Variable, other: tf.Variable) -> None:
+def take_identity_of(other: tf.Variable, variable: tf.Variable) -> None:
     """Gives a variable the identity of another, by which the optimizer that was built for the other knows it."""
     variable._unique_id = other._unique_id
 
@@ -394,16 +361,14 @@ def xla_compiles(op: str) -> bool:
     return any(k.device_type == "XLA_CPU_JIT" for k in registered(op).kernel)
 
 
-_xla_kernels_registered = False
-
-
+@cache
 def _register_xla_kernels() -> None:
     """Compiles something once: only then does XLA register its kernels."""
-    global _xla_kernels_registered
-    if not _xla_kernels_registered:
-        with tf.init_scope():
-            tf.function(lambda x: x + 1.0, jit_compile=True, autograph=False)(tf.constant(1.0))
-        _xla_kernels_registered = True
+    with tf.init_scope():
+        tf.function(lambda x: x + 1.0, jit_compile=True, autograph=False)(tf.constant(1.0))
+
+
+_READING = threading.RLock()
 
 
 @contextmanager
@@ -434,17 +399,3 @@ def reading_instead(directory: str, saved_model: bytes | None) -> Iterator[None]
             yield
         finally:
             module.parse_saved_model_with_debug_info = read
-
-
-@contextmanager
-def control_flow_v1() -> Iterator[None]:
-    """Turns control flow v2 off, for all threads, while gradients of v1 control flow are built."""
-    # The switch is global, so nobody else may build a graph while it is off.
-    with BUILDING:
-        was_enabled = tf.compat.v1.control_flow_v2_enabled()
-        tf.compat.v1.disable_control_flow_v2()
-        try:
-            yield
-        finally:
-            if was_enabled:
-                tf.compat.v1.enable_control_flow_v2()

@@ -6,7 +6,8 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.graphs.consumers import consumers_of
-from hubkeras.graphs.subgraph import STATE, by_name, copy_of
+from hubkeras.graphs.subgraph import STATE, by_name
+from hubkeras.savedmodel.protos import copy_of
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:

@@ -238,8 +238,7 @@ def _summarise_graph(
 
 
 def _signature(variant: GraphVariant, signature: SignatureSpec) -> SignatureSummary:
-    fetches = [tensor for info in signature.outputs.values() for tensor in info.tensors]
-    feeds = [tensor for info in signature.inputs.values() for tensor in info.tensors]
+    fetches, feeds = signature.output_tensors(), signature.input_tensors
     needed = [node.name for node in prune(variant.nodes, fetches, frozenset(feeds)).nodes]
     variables = _whole_names(variant.variables[name] for name in needed if name in variant.variables)
     return SignatureSummary(
@@ -250,8 +249,8 @@ def _signature(variant: GraphVariant, signature: SignatureSpec) -> SignatureSumm
 def _object_signature(meta_graph: Any, signature: SignatureSpec) -> SignatureSummary:
     nodes = {node.name: node for node in meta_graph.graph_def.node}
     functions = {function.signature.name: function for function in meta_graph.graph_def.library.function}
-    fetches = [tensor for info in signature.outputs.values() for tensor in info.tensors]
-    names = [node.attr["f"].func.name for node in prune(nodes, fetches).nodes if "f" in node.attr]
+    needed = prune(nodes, signature.output_tensors()).nodes
+    names = [node.attr["f"].func.name for node in needed if "f" in node.attr]
     ops = sum(len(functions[name].node_def) for name in names if name in functions)
     return SignatureSummary(signature.name, _tensors(signature.inputs), _tensors(signature.outputs), ops, ())
 

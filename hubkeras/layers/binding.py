@@ -13,7 +13,7 @@ from hubkeras.errors import HandleError, LayerError
 from hubkeras.functions.state import State
 from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.op_policy import OpPolicy
-from hubkeras.graphs.tensorflow_internals import stand_for
+from hubkeras.graphs.tensorflow_internals import take_identity_of
 from hubkeras.handles.resolver import is_available
 from hubkeras.layers.callables import LayerCallable, ModuleCallable, ObjectCallable, make_callable, spec_of
 from hubkeras.layers.config import MAX_DECLARED_BYTES, LayerSpec, too_many_bytes
@@ -322,7 +322,7 @@ class ModuleBinding:
         for name, variable in self.variables.items():
             if self.values_are_set:
                 found[name].assign(variable)
-            stand_for(found[name], variable)  # an optimizer may have been built for the declared one
+            take_identity_of(variable, found[name])  # an optimizer may have been built for the declared one
         self.variables = {name: found[name] for name in self.variables}
         # A TF2 object makes its variables itself, so these are never the declared ones; the latter go with their state.
         declared.loaded, self._declared, self.state = loaded, None, None

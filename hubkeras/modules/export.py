@@ -44,25 +44,15 @@ def export_module(
 
 
 def write_module(description: ModuleDescription, variables: Mapping[str, tf.Variable], directory: Path) -> None:
-    """Writes a module into an empty directory.
-
-    Args:
-        description: The module as it was read.
-        variables: Its variables by name.
-        directory: The directory.
-    """
+    """Writes a module into an empty directory, as it was read but for today's values of the variables."""
     write_graphs(description, directory)
     _write_variables(description, variables, directory)
 
 
 def write_graphs(description: ModuleDescription, directory: Path) -> None:
-    """Writes what a module consists of besides the values of its variables: graphs, assets, the format's mark.
+    """Writes into an empty directory what a module consists of besides the values of its variables.
 
     The graphs are those that were read, whatever lies in the module's directory now.
-
-    Args:
-        description: The module.
-        directory: An empty directory.
     """
     (directory / SAVED_MODEL_FILE).write_bytes(_saved_model(description).SerializeToString(deterministic=True))
     (directory / MODULE_FILE).write_bytes(ModuleDef(format=FORMAT_V3).SerializeToString())

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import InputError
+from hubkeras.functions.build_lock import BUILDING
 from hubkeras.functions.restoring import parts_of
 from hubkeras.functions.smart_cond import smart_cond
 from hubkeras.functions.tracebacks import SHORTENED, hide_inner_frames
 from hubkeras.functions.variant_functions import VariantFunctions
 from hubkeras.graphs.first_look import look_at
-from hubkeras.graphs.tensorflow_internals import BUILDING, SavedAsObject, serve_by_default
+from hubkeras.graphs.tensorflow_internals import SavedAsObject, serve_by_default
 from hubkeras.modules.defaults import choose_output, default_signature
 from hubkeras.modules.export import export_module
 from hubkeras.modules.inputs import normalize

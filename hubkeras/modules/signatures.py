@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import tensorflow as tf
 
 from hubkeras.errors import InputError
+from hubkeras.functions.build_lock import built_once
 from hubkeras.functions.tracebacks import SHORTENED, hide_inner_frames
-from hubkeras.graphs.tensorflow_internals import BUILDING, concrete_function_class
+from hubkeras.graphs.tensorflow_internals import concrete_function_class
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -70,7 +70,7 @@ class SignatureCallable:
             received=f"{positional} positional arguments and keywords {sorted(keywords)}",
         )
 
-    @cached_property
+    @built_once
     def _concrete_function(self) -> Any:
         specs = self.structured_input_signature[1]
         names = {n if is_parameter(n) else f"hubkeras_input_{i}": n for i, n in enumerate(specs)}
@@ -81,13 +81,9 @@ class SignatureCallable:
                 {names[parameter]: value for parameter, value in values.items()}, gradients=False
             )
 
-        # From Python 3.12 on `cached_property` lets two threads in at once; both must get the same function.
         function: Any = tf.function(call, autograph=False)
-        with BUILDING, tf.init_scope():
-            if "_concrete_function" not in self.__dict__:  # a thread that waited finds what the other one built
-                made = function.get_concrete_function(**{p: specs[n] for p, n in names.items()})
-                self.__dict__["_concrete_function"] = made
-            return self.__dict__["_concrete_function"]
+        with tf.init_scope():
+            return function.get_concrete_function(**{p: specs[n] for p, n in names.items()})
 
     @property
     def structured_input_signature(self) -> tuple[tuple[()], dict[str, tf.TypeSpec]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
-from hubkeras.graphs.tensorflow_internals import asset_of, create_resource, fill_resource, resource_of
+from hubkeras.graphs.tensorflow_internals import create_resource, fill_resource, resource_of
 from hubkeras.publishing.function_traces import refuse_capture, trace
 from hubkeras.publishing.tensor_infos import tensor_names
 from hubkeras.publishing.variable_nodes import constant_node, op_name
@@ -73,8 +74,10 @@ class CapturedState:
         if tensor.dtype != tf.string or tensor.shape.rank != 0:
             return None
         if id(tensor) not in self._assets:
-            asset = asset_of(tensor)
-            if asset is None:
+            # An asset knows its path, a path does not know its asset, and what a function has captured is the path.
+            # This is slow, but nothing else leads back.
+            assets = (item for item in gc.get_objects() if isinstance(item, tf.saved_model.Asset))
+            if not any(asset.asset_path is tensor for asset in assets):
                 return None
             self._assets[id(tensor)] = str(Path(tensor.numpy().decode()).absolute())
         return self._assets[id(tensor)]

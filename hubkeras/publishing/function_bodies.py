@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.inlining import inline_calls
 from hubkeras.graphs.op_forms import find_output, output_ranges
-from hubkeras.graphs.subgraph import by_name, copy_of
-from hubkeras.savedmodel.protos import FunctionDef, NodeDef
+from hubkeras.graphs.subgraph import by_name
+from hubkeras.savedmodel.protos import FunctionDef, NodeDef, copy_of
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from hubkeras.errors import PublishingError, SignatureTypeError
 from hubkeras.functions.open_calls import open_calls
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.inlining import inline_calls
+from hubkeras.graphs.op_registry import op_def
 from hubkeras.graphs.specialization import drop_private_attributes
 from hubkeras.graphs.subgraph import Subgraph, by_name
-from hubkeras.graphs.tensorflow_internals import op_def
 from hubkeras.publishing.custom_gradients import refuse_gradients, write_gradients
 from hubkeras.publishing.function_bodies import inline_within_functions
 from hubkeras.publishing.tensor_infos import TENSOR_CLASSES, describe_tensor

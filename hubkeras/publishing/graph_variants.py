@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from hubkeras.graphs.control_flow import ContextTree, with_pivots
 from hubkeras.graphs.loop_frames import ENTERS
-from hubkeras.graphs.subgraph import copy_of
 from hubkeras.publishing.captured_state import asset_node
 from hubkeras.publishing.function_traces import refuse_capture
 from hubkeras.publishing.shared_nodes import SharedNodes
@@ -17,7 +16,7 @@ from hubkeras.publishing.tensor_infos import rename_tensors, tensor_names
 from hubkeras.publishing.update_ops import find_updates, order_draws
 from hubkeras.publishing.variable_nodes import constant_node, op_name, unused_name
 from hubkeras.savedmodel.collection_defs import ASSET_FILEPATHS, ATTACHMENTS, TABLE_INITIALIZERS
-from hubkeras.savedmodel.protos import MetaGraphDef, ModuleAttachment
+from hubkeras.savedmodel.protos import MetaGraphDef, ModuleAttachment, copy_of
 from hubkeras.savedmodel.pruning import PLACEHOLDERS, prune
 from hubkeras.savedmodel.refs import Ref
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from hubkeras.errors import FormatError, PublishingError, UnsupportedError
 from hubkeras.graphs.control_flow import ContextTree
 from hubkeras.graphs.op_policy import OpPolicy
-from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.graphs.op_registry import op_def
 from hubkeras.handles.resolver import resolve
 from hubkeras.modules.spec import ModuleSpec
 from hubkeras.publishing.asset_collection import AssetFiles

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.graphs.subgraph import copy_of
 from hubkeras.publishing.tensor_infos import tensor_names
+from hubkeras.savedmodel.protos import copy_of
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.graphs.op_registry import op_def
 from hubkeras.savedmodel.protos import dtypes
 from hubkeras.savedmodel.pruning import prune
 from hubkeras.savedmodel.refs import Ref

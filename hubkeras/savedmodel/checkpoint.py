@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import CorruptFileError, FormatError, MissingFileError
 from hubkeras.savedmodel.graph_index import dtype_name, shape_tuple
-from hubkeras.savedmodel.leveldb_table import DamagedTableError, read_table, read_varint
+from hubkeras.savedmodel.leveldb_table import MAX_VARINT_BYTES, DamagedTableError, read_table, read_varint
 from hubkeras.savedmodel.protos import DT_STRING, BundleEntryProto, BundleHeaderProto, dtypes, parse
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from hubkeras.handles.filesystem_path import AnyPath
 
 _HEADER = b""
-# Seven bits in a byte: 64 bits take at most ten.
-_MAX_VARINT_BYTES = 10
 _CHECKSUM_SIZE = 4
 _SLICE_MARK = b"\0"
 """What the key of a part of a partitioned tensor begins with; the whole has an entry of its own, without values."""
@@ -52,9 +50,6 @@ def read_checkpoint(prefix: AnyPath) -> Checkpoint:
 
     Args:
         prefix: Such as `module/variables/variables`.
-
-    Returns:
-        The tensors by name.
 
     Raises:
         MissingFileError: The index or a data file is not there.
@@ -155,7 +150,7 @@ def _check_texts(path: AnyPath, key: bytes, entry: Any) -> None:
     with path.open("rb") as file:
         file.seek(entry.offset)
         # The lengths stand first, all together; the texts themselves may be gigabytes.
-        head = file.read(min(entry.size, count * _MAX_VARINT_BYTES))
+        head = file.read(min(entry.size, count * MAX_VARINT_BYTES))
     position = length = 0
     try:
         for _ in range(count):

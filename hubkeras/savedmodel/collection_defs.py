@@ -37,38 +37,17 @@ _TABLE_INITIALIZER_PREFIXES = ("InitializeTable", "LookupTableImport")
 
 
 def is_table_initializer(op: str) -> bool:
-    """Tells whether an op type fills a table.
-
-    Args:
-        op: Such as "InitializeTableV2".
-
-    Returns:
-        True for `InitializeTable*` and `LookupTableImport*`.
-    """
+    """Tells whether an op type fills a table, as "InitializeTableV2" does."""
     return op.startswith(_TABLE_INITIALIZER_PREFIXES)
 
 
 def read_update_ops(meta_graph: Any) -> tuple[str, ...]:
-    """Reads the collection UPDATE_OPS.
-
-    Args:
-        meta_graph: The `MetaGraphDef`.
-
-    Returns:
-        Names of ops, each once.
-    """
+    """Returns the names of the ops in the collection UPDATE_OPS, each once."""
     return tuple(dict.fromkeys(Ref.parse(name).node for name in node_names(meta_graph, _UPDATE_OPS)))
 
 
 def read_regularization_losses(meta_graph: Any) -> tuple[str, ...]:
-    """Reads the collection REGULARIZATION_LOSSES.
-
-    Args:
-        meta_graph: The `MetaGraphDef`.
-
-    Returns:
-        Names of tensors; one that stands there twice counts twice.
-    """
+    """Returns the names of the tensors in the collection REGULARIZATION_LOSSES; one that stands twice counts twice."""
     return tuple(Ref.parse(name).tensor for name in node_names(meta_graph, _REGULARIZATION_LOSSES))
 
 
@@ -94,14 +73,7 @@ def read_table_initializers(meta_graph: Any, graph: Graph, *, with_init_op: bool
 
 
 def init_ops(meta_graph: Any) -> tuple[str, ...]:
-    """Returns the names of the ops that a SavedModel asks to be run when it is loaded.
-
-    Args:
-        meta_graph: The `MetaGraphDef`.
-
-    Returns:
-        Names of ops; empty in TF1 Hub format, which knows table initializers only.
-    """
+    """Returns the names of the ops that a SavedModel asks to be run when it is loaded; TF1 Hub format has none."""
     names = [Ref.parse(name).node for collection in _INIT_OPS for name in node_names(meta_graph, collection)]
     # Newer builders of SavedModels write the op here, older ones into a collection.
     if INIT_SIGNATURE in meta_graph.signature_def:
@@ -110,13 +82,7 @@ def init_ops(meta_graph: Any) -> tuple[str, ...]:
 
 
 def read_attachments(meta_graph: Any) -> Mapping[str, bytes]:
-    """Reads the messages attached to a graph variant.
-
-    Args:
-        meta_graph: The `MetaGraphDef`.
-
-    Returns:
-        The serialised messages by key; the last one of a key counts.
+    """Returns the serialised messages attached to a graph variant by key; the last one of a key counts.
 
     Raises:
         CorruptFileError: An entry is no `ModuleAttachment`.
@@ -129,15 +95,7 @@ def read_attachments(meta_graph: Any) -> Mapping[str, bytes]:
 
 
 def node_names(meta_graph: Any, collection: str) -> list[str]:
-    """Returns the names that a collection lists, also where they were written as bytes.
-
-    Args:
-        meta_graph: The `MetaGraphDef`.
-        collection: The collection's key.
-
-    Returns:
-        The names as they stand there; empty without the collection.
-    """
+    """Returns the names that a collection lists, also where they were written as bytes; none without the collection."""
     if collection not in meta_graph.collection_def:
         return []
     proto = meta_graph.collection_def[collection]
@@ -146,15 +104,7 @@ def node_names(meta_graph: Any, collection: str) -> list[str]:
 
 
 def byte_values(meta_graph: Any, collection: str) -> list[bytes]:
-    """Returns the serialised messages that a collection lists.
-
-    Args:
-        meta_graph: The `MetaGraphDef`.
-        collection: The collection's key.
-
-    Returns:
-        The messages; empty without the collection.
-    """
+    """Returns the serialised messages that a collection lists; none without the collection."""
     if collection not in meta_graph.collection_def:
         return []
     return list(meta_graph.collection_def[collection].bytes_list.value)

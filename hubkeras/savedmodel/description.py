@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from hubkeras.handles.filesystem_path import AnyPath
 
@@ -57,6 +57,16 @@ class SignatureSpec:
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
     method_name: str = ""
+
+    @property
+    def input_tensors(self) -> tuple[str, ...]:
+        """Names of the tensors that its inputs consist of, in their order."""
+        return tuple(tensor for info in self.inputs.values() for tensor in info.tensors)
+
+    def output_tensors(self, names: Collection[str] | None = None) -> tuple[str, ...]:
+        """Returns the names of the tensors that some outputs, or all, consist of, in the order of the signature."""
+        chosen = [info for name, info in self.outputs.items() if names is None or name in names]
+        return tuple(tensor for info in chosen for tensor in info.tensors)
 
 
 @dataclass(frozen=True)
@@ -175,14 +185,7 @@ class ModuleDescription:
         return MappingProxyType(merged)
 
     def initial_value(self, name: str) -> tuple[GraphVariant, str] | None:
-        """Tells where a variable that is not in the checkpoint gets its value from.
-
-        Args:
-            name: Of the variable.
-
-        Returns:
-            A graph variant and the tensor of that variant, of the first one that has any; None if no variant does.
-        """
+        """Returns the first graph variant that computes a value for a variable without a stored one, and its tensor."""
         for variant in self.variants:
             spec = variant.variables.get(name)
             if spec is not None and spec.initial_value and not spec.in_checkpoint:

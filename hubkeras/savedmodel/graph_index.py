@@ -41,13 +41,7 @@ class Graph:
 
 
 def index_graph(graph_def: Any) -> Graph:
-    """Builds the lookup of a graph's nodes in one pass.
-
-    Args:
-        graph_def: A `GraphDef`.
-
-    Returns:
-        The lookup; it refers to the nodes of `graph_def`.
+    """Builds the lookup of a GraphDef's nodes in one pass; it refers to these.
 
     Raises:
         FormatError: Two nodes or two functions have one name. TensorFlow refuses that, but only once it imports
@@ -73,13 +67,7 @@ def _duplicate(what: str, names: list[str]) -> FormatError:
 
 
 def dtype_name(number: int) -> str:
-    """Returns TensorFlow's name of a dtype; that of the base type for a reference.
-
-    Args:
-        number: A value of the enum `DataType`.
-
-    Returns:
-        Such as "float32"; "invalid" where the file gives none.
+    """Returns TensorFlow's name of a `DataType`: of the base type for a reference, "invalid" where the file gives none.
 
     Raises:
         FormatError: The number is no dtype of this TensorFlow.
@@ -99,24 +87,12 @@ def dtype_name(number: int) -> str:
 
 
 def attribute(node: Any, key: str) -> Any:
-    """Returns an attribute of a node, an empty one if it is not there; indexing `node.attr` would write it.
-
-    Args:
-        node: The `NodeDef`.
-        key: Such as "dtype".
-
-    Returns:
-        The `AttrValue`.
-    """
+    """Returns an attribute of a node, an empty one if it is not there; indexing `node.attr` would write it."""
     return node.attr[key] if key in node.attr else AttrValue()
 
 
 def integers_in(tensor: Any) -> list[int]:
-    """Returns the numbers that a `TensorProto` of int32 or int64 holds; one may stand for all further ones.
-
-    Args:
-        tensor: The proto; nothing is found in one of another dtype.
-    """
+    """Returns the numbers that a `TensorProto` of int32 or int64 holds, none of another; the last may be repeated."""
     dtype = _INTEGERS.get(tensor.dtype)
     if dtype is None or len(tensor.tensor_content) % np.dtype(dtype).itemsize:
         return []
@@ -127,52 +103,29 @@ def data_inputs(node: Any) -> list[Ref]:
     """Returns the inputs of a node that carry values, in their order.
 
     Positions count these only. Control inputs come last in what TensorFlow writes, but nothing holds a file to that.
-
-    Args:
-        node: The `NodeDef`.
-
-    Returns:
-        References to tensors.
     """
     return [ref for ref in map(Ref.parse, node.input) if ref.index is not None]
 
 
 def data_input_texts(node: Any) -> list[str]:
-    """Returns the inputs of a node that carry values as they stand there, also those of a function's body.
-
-    Args:
-        node: A `NodeDef`, in a graph ("node:2") or a function ("node:argument:2").
-
-    Returns:
-        The texts, in their order.
-    """
+    """Returns the inputs of a node that carry values as they stand there, also in the body of a function."""
     return [text for text in node.input if not text.startswith("^")]
 
 
+def input_node(text: str) -> str:
+    """Returns the name of the node that an input names, whether it stands in a graph or in the body of a function."""
+    return text.removeprefix("^").partition(":")[0]
+
+
 def shape_tuple(proto: Any) -> Shape:
-    """Returns a `TensorShapeProto` as a tuple.
-
-    Args:
-        proto: The message.
-
-    Returns:
-        None for an unknown rank, with None for unknown dimensions.
-    """
+    """Returns a `TensorShapeProto` as a tuple with None for unknown dimensions, or None for an unknown rank."""
     if proto.unknown_rank:
         return None
     return tuple(None if dim.size < 0 else dim.size for dim in proto.dim)
 
 
 def constant_strings(node: Any) -> tuple[str, ...] | None:
-    """Returns the values of a `Const` of strings.
-
-    Args:
-        node: A `NodeDef`, or None.
-
-    Returns:
-        One text per element, in row-major order; None if the node is no such constant. Bytes that are not UTF-8 are
-        replaced.
-    """
+    """Returns the values of a `Const` of strings, bytes that are not UTF-8 replaced; None of anything else."""
     if node is None or node.op != "Const":
         return None
     tensor = attribute(node, "value").tensor

@@ -24,7 +24,8 @@ _MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 _TRAILER_SIZE = 5
 _CRC_POLYNOMIAL = 0x82F63B78
 _CRC_MASK_DELTA = 0xA282EAD8
-_MAX_VARINT_BYTES = 10
+MAX_VARINT_BYTES = 10
+"""Of a number of 64 bits, seven in each byte."""
 _UNCOMPRESSED, _SNAPPY = 0, 1
 # An index takes some 100 bytes for each tensor, and large modules have some thousand of these.
 _MAX_BYTES = 1 << 26
@@ -37,13 +38,7 @@ class DamagedTableError(CorruptFileError):
 
 
 def read_table(path: AnyPath) -> Iterator[tuple[bytes, bytes]]:
-    """Reads all entries of a table.
-
-    Args:
-        path: The file.
-
-    Yields:
-        Keys and values, the keys in ascending order.
+    """Yields the keys and values of a table, the keys in ascending order.
 
     Raises:
         DamagedTableError: The file is no table.
@@ -90,16 +85,13 @@ class _Budget:
 
 
 def read_varint(data: bytes, position: int) -> tuple[int, int]:
-    """Reads a number of as many bytes as it needs.
-
-    Returns:
-        The number, and the position behind it.
+    """Reads a number of as many bytes as it needs; returns it and the position behind it.
 
     Raises:
         DamagedTableError: There is none.
     """
     value = 0
-    for count, byte in enumerate(data[position : position + _MAX_VARINT_BYTES]):
+    for count, byte in enumerate(data[position : position + MAX_VARINT_BYTES]):
         value |= (byte & 0x7F) << (7 * count)
         if byte < 0x80:
             return value, position + count + 1
@@ -134,7 +126,6 @@ def _block(data: bytes, handle: tuple[int, int], budget: _Budget) -> bytes:
 
 
 def _block_entries(block: bytes, budget: _Budget) -> Iterator[tuple[bytes, bytes]]:
-    """Yields keys and values; a key is stored as what it does not share with the one before it."""
     if len(block) < 4:
         raise DamagedTableError("a block without its restart points")
     (restarts,) = struct.unpack_from("<I", block, len(block) - 4)

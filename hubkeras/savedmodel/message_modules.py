@@ -22,13 +22,10 @@ _PACKAGE = "tensorflow.core"
 
 
 def message_module(name: str) -> Any:
-    """Returns one of TensorFlow's modules of messages.
+    """Returns what has the classes and enums of one of TensorFlow's modules of messages as attributes.
 
     Args:
         name: Its name below `tensorflow.core`, such as "framework.graph_pb2".
-
-    Returns:
-        What has the module's classes and enums as attributes.
 
     Raises:
         ImportError: TensorFlow is not installed, or has no such module.

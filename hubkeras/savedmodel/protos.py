@@ -6,10 +6,10 @@ The latter live in a descriptor pool of their own: in the default pool they woul
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, Message
 
 from hubkeras.errors import CorruptFileError
 from hubkeras.savedmodel.message_modules import message_module
@@ -77,24 +77,18 @@ __all__ = [
     "TrackableObjectGraph",
     "TypeSpecProto",
     "VariableDef",
+    "copy_of",
     "dtypes",
     "parse",
 ]
 
+M = TypeVar("M", bound=Message)
 FORMAT_V3 = 3
 """The only value of `ModuleDef.format` that was ever written."""
 
 
 def parse(message: Any, data: bytes, where: str) -> Any:
-    """Parses a serialised message.
-
-    Args:
-        message: Its class.
-        data: What the file holds.
-        where: The file or collection that holds it, for the error.
-
-    Returns:
-        The message.
+    """Parses a serialised message of a class; `where` is what holds it, for the error.
 
     Raises:
         CorruptFileError: The data is no such message.
@@ -108,6 +102,13 @@ def parse(message: Any, data: bytes, where: str) -> Any:
             received=str(error),
             fix="Fetch the module again",
         ) from error
+
+
+def copy_of(message: M) -> M:
+    """Returns a copy of a message."""
+    copy = type(message)()
+    copy.CopyFrom(message)
+    return copy
 
 
 _Field: Any = descriptor_pb2.FieldDescriptorProto

@@ -15,17 +15,10 @@ if TYPE_CHECKING:
 
 
 def read_saver_keys(meta_graph: Any, graph: Graph) -> Mapping[str, str] | None:
-    """Reads what the saver of a MetaGraph restores.
+    """Returns which keys of the checkpoint the saver of a MetaGraph restores, by name of the variable's op.
 
-    Nothing is restored by it: only the names that its `RestoreV2` nodes list are looked up.
-
-    Args:
-        meta_graph: The `MetaGraphDef`.
-        graph: Its nodes.
-
-    Returns:
-        Keys of the checkpoint by name of the variable's op; None if the MetaGraph has no saver, or one that restores
-        nothing in a known way.
+    Nothing is restored by it: only the names that its `RestoreV2` nodes list are looked up. None stands for no saver,
+    or one that restores nothing in a known way.
     """
     restore_op = meta_graph.saver_def.restore_op_name
     keys = {}
@@ -42,18 +35,16 @@ def read_saver_keys(meta_graph: Any, graph: Graph) -> Mapping[str, str] | None:
 def _restored_key(graph: Graph, value: Ref) -> str | None:
     """Returns the name that `RestoreV2` reads for a value, looking through the casts and reshapes of a saver."""
     visited = set()
-    node = graph.nodes.get(value.node)
     # `visited`, as a malformed graph may lead in a circle.
-    while node is not None and node.op != "RestoreV2" and node.name not in visited:
-        visited.add(node.name)
+    while value.node in graph.nodes and value.node not in visited:
+        visited.add(value.node)
+        node = graph.nodes[value.node]
         inputs = data_inputs(node)
+        if node.op == "RestoreV2":
+            names = constant_strings(graph.nodes.get(inputs[1].node)) if len(inputs) > 1 else None
+            position = value.index or 0
+            return names[position] if names and position < len(names) else None
         if not inputs:
             return None
         value = inputs[0]
-        node = graph.nodes.get(value.node)
-    if node is None or node.op != "RestoreV2":
-        return None
-    inputs = data_inputs(node)
-    names = constant_strings(graph.nodes.get(inputs[1].node)) if len(inputs) > 1 else None
-    position = value.index or 0
-    return names[position] if names and position < len(names) else None
+    return None

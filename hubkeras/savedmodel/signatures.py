@@ -25,15 +25,9 @@ _COMPOSITE_KINDS: dict[int, Kind] = {
 
 
 def read_signatures(meta_graph: Any) -> Mapping[str, SignatureSpec]:
-    """Reads the signatures that a user can call.
+    """Returns the signatures that a user can call, by name and sorted.
 
     Whether the graph has the tensors they name is not checked: a broken signature matters only to who calls it.
-
-    Args:
-        meta_graph: The `MetaGraphDef`.
-
-    Returns:
-        The signatures by name, sorted.
 
     Raises:
         FormatError: A dtype is missing, or unknown to this TensorFlow.

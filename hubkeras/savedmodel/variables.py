@@ -62,15 +62,12 @@ class _Storage:
     """Whether variables must be in the checkpoint at all."""
 
     def key(self, name: str, partition: PartitionSpec | None) -> str:
-        """Returns the variable's name in the checkpoint."""
-        own = partition.full_name if partition else name
-        return (self.saver_keys or {}).get(name, own)
+        return (self.saver_keys or {}).get(name, partition.full_name if partition else name)
 
     def entry(self, key: str) -> CheckpointEntry | None:
         return self.checkpoint.tensors.get(key) if self.checkpoint else None
 
     def is_expected(self, name: str, collections: list[str]) -> bool:
-        """Whether the value must be in the checkpoint."""
         return self.is_needed and _GLOBAL in collections and (self.saver_keys is None or name in self.saver_keys)
 
 
@@ -109,7 +106,7 @@ def read_variables(
     for node in graph.variables:
         found.setdefault(node.name, _Found(VariableDef()))
     storage = _Storage(checkpoint, prefix, read_saver_keys(meta_graph, graph) if follow_saver else None, with_values)
-    specs = (_variable_spec(graph, graph.nodes[name], what, storage) for name, what in found.items())
+    specs = (_variable_spec(graph, graph.nodes[name], mention, storage) for name, mention in found.items())
     return MappingProxyType({spec.name: spec for spec in specs if spec is not None})
 
 
@@ -121,9 +118,9 @@ def _read_collections(meta_graph: Any, graph: Graph) -> dict[str, _Found]:
             proto = parse(VariableDef, item, f"the collection {collection}")
             name = Ref.parse(proto.variable_name).node
             if name in held:
-                what = found.setdefault(name, _Found(proto))
-                if collection not in what.collections:
-                    what.collections.append(collection)
+                mention = found.setdefault(name, _Found(proto))
+                if collection not in mention.collections:
+                    mention.collections.append(collection)
     return found
 
 

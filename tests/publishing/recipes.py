@@ -11,7 +11,7 @@ from parity import GOLDEN
 
 import hubkeras
 import hubkeras.compat.v1 as compat
-from hubkeras.graphs.tensorflow_internals import control_flow_v1
+from hubkeras.functions.build_lock import control_flow_v1
 
 if TYPE_CHECKING:
     from pathlib import Path

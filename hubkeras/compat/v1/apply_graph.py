@@ -122,7 +122,7 @@ def _leave_out_unneeded(meta_graph: Any, signature: SignatureSpec) -> None:
             received=f"collections {sorted(meta_graph.collection_def)}",
         )
     nodes = {node.name: node for node in meta_graph.graph_def.node}
-    wanted = [tensor for info in signature.outputs.values() for tensor in info.tensors]
+    wanted = signature.output_tensors()
     needed = {node.name for node in prune(nodes, wanted).nodes}
     kept = [node for name, node in nodes.items() if name in needed or node.op == "VarHandleOp"]
     del meta_graph.graph_def.node[:]

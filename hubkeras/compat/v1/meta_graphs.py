@@ -12,7 +12,7 @@ import tensorflow as tf
 from hubkeras.compat.v1.forbidden_nodes import leave_out_forbidden
 from hubkeras.compat.v1.function_names import keep_apart
 from hubkeras.errors import FormatError, MissingFileError
-from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.graphs.op_registry import op_def
 from hubkeras.savedmodel.assets import find_asset
 from hubkeras.savedmodel.graph_index import constant_strings
 from hubkeras.savedmodel.protos import MetaGraphDef

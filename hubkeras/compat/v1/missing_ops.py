@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from hubkeras.errors import MissingOpError
 from hubkeras.graphs.op_packages import how_to_register
-from hubkeras.graphs.tensorflow_internals import op_def
+from hubkeras.graphs.op_registry import op_def
 
 if TYPE_CHECKING:
     from hubkeras.savedmodel.description import GraphVariant
