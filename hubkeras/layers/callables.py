@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
@@ -20,69 +20,8 @@ from hubkeras.savedmodel.description import VariableSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from hubkeras.functions.bound_subgraph import DrawSeed
     from hubkeras.functions.tensor_info import ParsedTensorInfo
-
-    DrawSeed = Callable[[], tf.Tensor]
-
-
-class LayerCallable(Protocol):
-    """What a layer needs of the thing that it calls."""
-
-    @property
-    def loaded(self) -> Any:
-        """The module, object or callable itself."""
-        ...
-
-    @property
-    def signature(self) -> str | None:
-        """Name of the signature, None where the object itself is called."""
-        ...
-
-    @property
-    def output_key(self) -> str | None:
-        """The output to return, None for all."""
-        ...
-
-    @property
-    def inputs(self) -> Mapping[str, ParsedTensorInfo] | None:
-        """What is known of the inputs, None if nothing is."""
-        ...
-
-    @property
-    def outputs(self) -> Mapping[str, ParsedTensorInfo] | None:
-        """What is known of the outputs."""
-        ...
-
-    @property
-    def object_inputs(self) -> Sequence[ObjectInputs]:
-        """What the functions of a TF2 object take, which has no signature to say so."""
-        ...
-
-    def __call__(
-        self, inputs: Any, arguments: Mapping[str, Any], training: bool, trainable: bool, draw_seed: DrawSeed | None
-    ) -> Any:
-        """Computes the outputs."""
-        ...
-
-    @property
-    def variables(self) -> list[tuple[str, tf.Variable, bool]]:
-        """Name, variable, and whether an optimizer may have it, of all variables."""
-        ...
-
-    @property
-    def regularization_losses(self) -> Sequence[Callable[[], tf.Tensor]]:
-        """Functions without arguments."""
-        ...
-
-    @property
-    def compiles(self) -> bool:
-        """Whether XLA can compile it."""
-        ...
-
-    @property
-    def is_random(self) -> bool:
-        """Whether it draws from seeds that calls bring."""
-        ...
 
 
 class ModuleCallable:
@@ -96,6 +35,7 @@ class ModuleCallable:
     """
 
     object_inputs: Sequence[ObjectInputs] = ()
+    """What the functions of a TF2 object take, which has no signature to say so."""
 
     def __init__(self, module: Module, signature: str | None, output_key: str | None, as_dict: bool) -> None:
         self.module = self.loaded = module
@@ -159,8 +99,8 @@ class ObjectCallable:
         as_dict: Whether a signature's outputs are returned as a dict.
     """
 
-    inputs = None
-    outputs = None
+    inputs: Mapping[str, ParsedTensorInfo] | None = None
+    outputs: Mapping[str, ParsedTensorInfo] | None = None
     is_random = False
 
     def __init__(self, function: Any, signature: str | None, output_key: str | None, as_dict: bool) -> None:
@@ -303,6 +243,9 @@ def _choose_output(key: str | None, outputs: Mapping[str, Any], signature: str |
 def _unique(names: list[str]) -> list[str]:
     """Tells variables of one name apart by their positions; a TF2 object may have several."""
     return [name if names.count(name) == 1 else f"{name}_{i}" for i, name in enumerate(names)]
+
+
+LayerCallable = ModuleCallable | ObjectCallable
 
 
 def make_callable(loaded: Any, signature: str | None, output_key: str | None, as_dict: bool) -> LayerCallable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from hubkeras.modules.module import Module
+    from hubkeras.modules.tf2_objects import LoadedObject
 
 
 class SignatureCallable:
@@ -116,18 +117,6 @@ def is_parameter(name: str) -> bool:
     return name.isidentifier() and name[0].isalpha() and name != "self" and not keyword.iskeyword(name)
 
 
-class HasSignatures(Protocol):
-    """What has signatures: a module, or a TF2 object."""
-
-    def get_signature_names(self) -> list[str]:
-        """Returns their names."""
-        ...
-
-    def signature_name(self, signature: str | None) -> str:
-        """Returns a name that there is, or raises a SignatureError."""
-        ...
-
-
 class Signatures(Mapping[str, Any]):
     """The signatures of a module's variant for inference, or of a TF2 object.
 
@@ -136,7 +125,7 @@ class Signatures(Mapping[str, Any]):
         find: Makes or finds one of them, which is kept.
     """
 
-    def __init__(self, owner: HasSignatures, find: Callable[[str], Any]) -> None:
+    def __init__(self, owner: Module | LoadedObject, find: Callable[[str], Any]) -> None:
         self._owner, self._find = owner, find
         self._found: dict[str, Any] = {}
 
