@@ -88,9 +88,7 @@ def _find(variant: GraphVariant, policy: OpPolicy) -> list[Finding]:
 
 
 def _find_in(nodes: Any, library: FunctionLibrary, policy: OpPolicy, assets: frozenset[str]) -> list[Finding]:
-    reached = library.only(library.reachable(nodes))
-    called = dict.fromkeys(reached.gradients.values(), ())
-    return find_forbidden(nodes, reached, policy, assets=assets, roots=called)
+    return find_forbidden(nodes, library.only(library.reachable(nodes)), policy, assets=assets)
 
 
 def _runs(variant: GraphVariant) -> Iterator[_Run]:

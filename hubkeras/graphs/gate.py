@@ -65,9 +65,7 @@ def check_graph(
     """
     check_structure(graph_def, given, where, fetches)
     if policy.safe_mode:
-        library = FunctionLibrary.of(graph_def.library)
-        called = dict.fromkeys(library.gradients.values(), ())  # by TensorFlow, when it differentiates
-        refuse(find_forbidden(graph_def.node, library, policy, assets=assets, roots=called), where)
+        refuse(find_forbidden(graph_def.node, FunctionLibrary.of(graph_def.library), policy, assets=assets), where)
 
 
 def find_forbidden(
@@ -98,7 +96,9 @@ def find_forbidden(
     bodies = {name: [n for n in f.node_def if n.op in suspect_ops] for name, f in functions.items()}
     graph = Scope({node.name: node for node in nodes}, frozenset(assets), functions)
     findings = list(_objections(suspects, graph, "node {!r}"))
-    known = asset_arguments(graph, library, roots) if any(bodies.values()) else {}
+    # TensorFlow itself calls the gradients of functions, with arguments that nobody here sees.
+    called = {**roots, **dict.fromkeys(library.gradients.values(), ())}
+    known = asset_arguments(graph, library, called) if any(bodies.values()) else {}
     for name, body in bodies.items():
         if body:
             scope = Scope({node.name: node for node in functions[name].node_def}, known[name], functions)
@@ -109,16 +109,13 @@ def find_forbidden(
 def find_forbidden_nodes(
     nodes: Collection[Any], library: FunctionLibrary, policy: OpPolicy, assets: Collection[str] = ()
 ) -> set[str]:
-    """Finds the nodes of a graph, without its functions, that are not allowed.
+    """Returns the names of the nodes of a graph, without its functions, that are not allowed.
 
     Args:
         nodes: NodeDefs of the graph.
         library: Its functions.
         policy: What the user lets them do.
         assets: Full names of the tensors that hold the path of an asset.
-
-    Returns:
-        Their names.
     """
     if not policy.safe_mode:
         return set()

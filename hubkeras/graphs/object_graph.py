@@ -80,7 +80,7 @@ def find_refused_in_objects(meta_graph: Any, policy: OpPolicy, where: str) -> li
     roots = called_functions(meta_graph, where)
     library = FunctionLibrary.of(meta_graph.graph_def.library)
     reached = library.only(library.reachable(roots=roots))
-    found = find_forbidden((), reached, policy, roots=dict.fromkeys(reached.gradients.values(), ()) | roots)
+    found = find_forbidden((), reached, policy, roots=roots)
     idle = [name for name in library.functions if name not in reached.functions]
     saver = dataclasses.replace(policy, extra_ops=policy.extra_ops | _SAVER_OPS)
     # With all that these call: a function is judged by the stricter rule above as soon as any object reaches it.
@@ -105,12 +105,7 @@ def called_functions(meta_graph: Any, where: str) -> dict[str, frozenset[str]]:
 
 
 class _ObjectGraph:
-    """The objects of a TF2 SavedModel, as its file describes them.
-
-    Args:
-        meta_graph: A `MetaGraphDef` with an object graph.
-        where: What it is, for messages.
-    """
+    """The objects of a TF2 SavedModel, as its file describes them."""
 
     def __init__(self, meta_graph: Any, where: str) -> None:
         self.where = where
