@@ -69,10 +69,6 @@ def import_graph(graph: Subgraph, outside: Mapping[str, tf.Tensor], scope: str |
 def import_with_contexts(graph: Subgraph, outside: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """Puts a subgraph into the plain graph that is being built, with the contexts of its v1 control flow.
 
-    Args:
-        graph: The subgraph.
-        outside: What it takes from outside, by the reserved names of these tensors.
-
     Returns:
         The fetched tensors by name.
 
@@ -158,10 +154,6 @@ def _run_import(
 
 def check_filled(graph: tf.Graph, where: str) -> None:
     """Refuses a graph that TensorFlow has imported itself, if Grappler would end the process over it.
-
-    Args:
-        graph: Such as that of a function of a TF2 SavedModel.
-        where: Whose it is, for messages.
 
     Raises:
         FormatError: A shape overflows.

@@ -21,12 +21,7 @@ if TYPE_CHECKING:
 
 
 class State(tf.Module):
-    """Every variable, table and asset of one loaded module.
-
-    Args:
-        specs: The variables to make, by name.
-        values: Their values; one that is missing starts with zeros (strings: empty).
-    """
+    """Every variable, table and asset of one loaded module; a variable without a value starts with zeros, or empty."""
 
     def __init__(self, specs: Mapping[str, VariableSpec], values: Mapping[str, tf.Tensor]) -> None:
         super().__init__(name="state")

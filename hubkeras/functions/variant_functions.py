@@ -31,14 +31,7 @@ if TYPE_CHECKING:
 
 
 class SignatureFunction:
-    """Some outputs of one signature as a function of its inputs.
-
-    Args:
-        variant: The functions it belongs to.
-        signature: The signature.
-        outputs: Names of the outputs to compute.
-        update: Whether the variant's update ops run with it.
-    """
+    """Some outputs of one signature as a function of its inputs, which may run the variant's update ops as well."""
 
     def __init__(
         self, variant: VariantFunctions, signature: SignatureSpec, outputs: Sequence[str], update: bool

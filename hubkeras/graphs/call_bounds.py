@@ -21,11 +21,6 @@ DEEPEST_CALLS = 100
 def check_calls(nodes: Iterable[Any], library: FunctionLibrary, where: str) -> None:
     """Refuses calls that never end, or that grow beyond bounds when they are written out.
 
-    Args:
-        nodes: The NodeDefs of a graph.
-        library: The functions that they can reach.
-        where: What the graph is, for messages.
-
     Raises:
         FormatError: A function calls itself, calls are too deep, or the graph gets too large.
     """

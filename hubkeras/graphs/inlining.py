@@ -86,13 +86,7 @@ def _writes_anything(nodes: Mapping[str, Any], library: FunctionLibrary, reached
 
 
 class _Call:
-    """One call, and the body of the function that it calls.
-
-    Args:
-        call: The NodeDef.
-        library: The functions.
-        ordered: Whether it matters when the body's ops run.
-    """
+    """One call, and the body of the function that it calls; `ordered` tells whether it matters when its ops run."""
 
     def __init__(self, call: Any, library: FunctionLibrary, ordered: bool) -> None:
         self.call, self.ordered = call, ordered

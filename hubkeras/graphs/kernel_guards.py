@@ -110,11 +110,7 @@ _GUARDED = _GUARDS.keys() | _GUARDS_BY_ATTRIBUTES.keys()
 
 
 def guard_kernels(graph: Subgraph) -> Subgraph:
-    """Puts checks before the inputs of ops that need them, in a graph and in its functions.
-
-    Args:
-        graph: A subgraph that owns its nodes and functions, whose functions have no names of ops; they are changed.
-    """
+    """Puts checks before the inputs of ops that need them, in a graph and in its functions; both are changed."""
     guard_functions(graph.library.functions, graph.purpose)
     made = _guard_nodes(graph.nodes, graph.library.functions, graph.purpose)
     if not made:
@@ -239,14 +235,7 @@ def _dtype(node: Any, argument: Any) -> int:
 
 
 class _Chain:
-    """The ops that check one input, one after the other.
-
-    Args:
-        node: The op that takes the input.
-        number: Which of its inputs it is.
-        dtype: Of the input.
-        body: Where the op stands.
-    """
+    """The ops that check one input of a node, one after the other."""
 
     def __init__(self, node: Any, number: int, dtype: int, body: _Body) -> None:
         self.node, self.number, self.dtype, self.body = node, number, dtype, body

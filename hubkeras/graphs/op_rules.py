@@ -69,14 +69,11 @@ def is_unconditional(op: str) -> bool:
 
 
 def objection(node: Any, is_asset: IsAsset) -> str | None:
-    """Returns why a node is not allowed, None if it is.
+    """Returns why a node is not allowed, as a clause; None if it is.
 
     Args:
         node: A `NodeDef`.
         is_asset: Tells of a data input, by its position, whether it holds the path of an asset.
-
-    Returns:
-        A clause, such as "is not on the list of allowed operations".
     """
     if node.op.startswith("_"):
         return "is internal to TensorFlow"

@@ -88,10 +88,7 @@ def take_state_out(graph: Subgraph) -> Subgraph:
 class _Rewriter:
     """The new nodes, and what is known of the old ones.
 
-    Args:
-        graph: The graph.
-        state: Names of its state nodes; number i becomes `hubkeras_state/i`.
-        assets: Names of the nodes that are a path; their numbers come after.
+    Number i of the state nodes, behind which the assets are counted, becomes `hubkeras_state/i`.
     """
 
     def __init__(self, graph: Subgraph, state: Sequence[str], assets: Collection[str]) -> None:

@@ -94,12 +94,7 @@ def check_constants(nodes: Iterable[Any], where: str) -> None:
 
 
 class _Checker:
-    """Checks the nodes of a graph, or the bodies of its functions.
-
-    Args:
-        where: What the graph is, for messages.
-        functions: Its functions by name.
-    """
+    """Checks the nodes of a graph, or the bodies of its functions."""
 
     def __init__(self, where: str, functions: Mapping[str, Any]) -> None:
         self.where, self.functions = where, functions
@@ -244,13 +239,10 @@ class _Checker:
         for node in nodes.values():
             if node.op in _LISTS and _LISTS[node.op] < len(node.input):
                 length = nodes.get(node.input[_LISTS[node.op]].partition(":")[0])
-                numbers = (
-                    integers_in(attribute(length, "value").tensor)
-                    if length is not None and length.op == "Const"
-                    else ()
-                )
-                if any(number > _MOST_TENSORS for number in numbers):
-                    self.refuse(f"node {node.name!r}, a list of {max(numbers)} tensors")
+                if length is not None and length.op == "Const":
+                    longest = max(integers_in(attribute(length, "value").tensor), default=0)
+                    if longest > _MOST_TENSORS:
+                        self.refuse(f"node {node.name!r}, a list of {longest} tensors")
 
     def check_attributes(self, node: Any) -> None:
         """Checks the dtypes, shapes, constants and functions among the attributes of a node."""

@@ -24,15 +24,14 @@ _READS = {"ReadVariableOp": "Identity", "VariableShape": "Shape", "ResourceGathe
 
 
 def read_values(graph: Subgraph, dtypes: Mapping[int, int]) -> tuple[Subgraph, frozenset[int]]:
-    """Lets a graph take the values of variables instead of their handles.
+    """Lets a graph take the values of variables in place of their handles, where it only reads, outside of functions.
 
     Args:
         graph: The graph.
         dtypes: Which of its state are variables, by position, and the numbers of their dtypes.
 
     Returns:
-        The graph, and the positions of the variables whose values it takes: those that only ops outside of functions
-        use, and only read.
+        The graph, and the positions of the variables whose values it takes.
     """
     nodes = {node.name: copy_of(node) for node in graph.nodes.values()}
     consumers = consumers_of(nodes.values())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
@@ -18,7 +17,7 @@ from hubkeras.errors import DownloadError
 from hubkeras.handles.handle import redacted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 10
@@ -160,9 +159,11 @@ class Body:
             TransientError: The connection broke, or is slower than HUBKERAS_MIN_RATE.
         """
         begin = time.monotonic()
-        with connection_errors():
+        try:
             # read() would wait until it has as much as it was asked for, however long that takes.
             piece = self._response.raw.read1(most, decode_content=decode)
+        except (urllib3.exceptions.HTTPError, requests.RequestException, OSError) as error:
+            raise TransientError(f"The connection broke ({type(error).__name__})") from error
         self._waited += time.monotonic() - begin  # the time that unpacking takes is not the server's
         self._count += len(piece)
         if piece and self._waited >= _RATE_WINDOW:
@@ -173,15 +174,6 @@ class Body:
                 )
             self._waited, self._count = 0.0, 0
         return piece
-
-
-@contextmanager
-def connection_errors() -> Iterator[None]:
-    """Turns what happens to a connection while a body is read into a `TransientError`."""
-    try:
-        yield
-    except (urllib3.exceptions.HTTPError, requests.RequestException, OSError) as error:
-        raise TransientError(f"The connection broke ({type(error).__name__})") from error
 
 
 def _check_not_busy(response: requests.Response) -> None:

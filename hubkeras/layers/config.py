@@ -83,22 +83,13 @@ class LayerSpec:
         )
 
     def attached(self, found: LayerSpec) -> LayerSpec:
-        """Returns what is true of a layer whose module has come.
-
-        Args:
-            found: What the module says of itself; what the user did to the weights, and what calls returned, stays.
-        """
+        """Returns what a module that has come says of itself, with what was done to weights and what calls returned."""
         # `optimized` too, since Keras has sorted the weights by it already: an optimizer may have been built.
         kept = {"frozen": self.frozen, "compiles": self.compiles, "returned": self.returned}
         return dataclasses.replace(found, optimized=self.optimized, **kept)
 
     def to_config(self, frozen: Iterable[str], compiles: bool) -> dict[str, Any]:
-        """Returns what JSON can hold of it.
-
-        Args:
-            frozen: Names of the variables that the user took from the optimizer.
-            compiles: Whether XLA can compile the layer.
-        """
+        """Returns what JSON can hold of it, with today's `frozen` and `compiles`."""
         return {
             "format": self.format,
             "source": self.source,
@@ -131,13 +122,7 @@ class LayerSpec:
 
 
 def read_config(config: Mapping[str, Any]) -> tuple[dict[str, Any], LayerSpec | None]:
-    """Splits a config into the constructor's arguments and the description of the module.
-
-    Args:
-        config: What `get_config` returned, here or in tensorflow_hub.
-
-    Returns:
-        The arguments, and the description; None if the config holds none.
+    """Splits a config, also of tensorflow_hub's layer, into the arguments of the constructor and the described module.
 
     Raises:
         LayerError: It is damaged.

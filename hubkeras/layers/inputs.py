@@ -30,9 +30,6 @@ def from_python(
         options: What is known of the inputs: of each kind of inputs that there is, each by its name.
         given: Names of inputs that the layer's arguments set.
         signature: Name of the signature, for messages.
-
-    Returns:
-        The same with tensors where there were other values.
     """
     if len(options) != 1:  # a TF2 object with functions for several kinds of inputs finds the one that fits itself
         return _without_infos(inputs)
@@ -47,12 +44,7 @@ def from_python(
 
 
 def only_input(infos: Collection[str], given: Collection[str]) -> str | None:
-    """Returns the name of the input that a bare value is for; None if it could be several, or none.
-
-    Args:
-        infos: Names of the inputs.
-        given: Names of those that the layer's arguments set.
-    """
+    """Returns the name of the only input that the layer's arguments do not give: the one that a bare value is for."""
     rest = [name for name in infos if name not in given]
     return rest[0] if len(rest) == 1 else None
 

@@ -110,11 +110,6 @@ def layers_of(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return list(layer._flatten_layers())
 
 
-def is_symbolic(value: Any) -> bool:
-    """Tells whether a value belongs to a model that is being put together."""
-    return hasattr(value, "_keras_history")
-
-
 def hold_variable(weight: keras.Variable, variable: tf.Variable) -> None:
     """Gives a weight another variable to hold."""
     if not hasattr(weight, "_value"):

@@ -11,11 +11,7 @@ if TYPE_CHECKING:
 
 
 class MissingModule(keras.layers.Layer):
-    """Refuses to be loaded: a file without any assets, for which Keras never calls `load_assets`, ends here.
-
-    Args:
-        binding: What the file should have attached.
-    """
+    """Refuses to be loaded: a file without any assets, for which Keras never calls `load_assets`, ends here."""
 
     def __init__(self, binding: ModuleBinding) -> None:
         super().__init__()

@@ -16,10 +16,7 @@ if TYPE_CHECKING:
 
 
 def parse_output_shape(value: Any) -> Any:
-    """Parses a nest of shapes without the batch axis, such as `(128,)`, `[20]` or `{"a": (3,), "b": ()}`.
-
-    Returns:
-        The same nest with a TensorShape for each shape.
+    """Makes TensorShapes of a nest of shapes without the batch axis, as `(128,)`, `[20]` or `{"a": (3,), "b": ()}`.
 
     Raises:
         LayerError: It is no nest of shapes.
@@ -111,9 +108,6 @@ def symbolic_outputs(
         inputs: Symbolic inputs, for the batch axis.
         layer: Name of the layer, for messages.
 
-    Returns:
-        KerasTensors.
-
     Raises:
         LayerError: The rank of an output is not known, or the user's shapes contradict the signature.
     """
@@ -128,7 +122,12 @@ def symbolic_outputs(
                 raise _wrong_shape(full, shape, f"output {name!r}")
             shape = shape.merge_with(full)
         if shape.rank is None:
-            raise unknown_shape(layer, f"output {name!r} of unknown rank")
+            raise LayerError(
+                f"Cannot tell the output shape of layer {layer!r}",
+                expected="outputs of known rank",
+                received=f"output {name!r} of unknown rank",
+                fix="Pass output_shape=, the shape of the output without the batch axis, or a dict of such shapes",
+            )
         outputs[name] = _symbolic(info, tuple(shape))
     return outputs if key is None else outputs[key]
 
@@ -143,24 +142,8 @@ def _shape_of(shapes: Any, name: str, outputs: Mapping[str, Any]) -> tf.TensorSh
     )
 
 
-def unknown_shape(layer: str, received: str) -> LayerError:
-    """Makes the error of a layer whose outputs have shapes that nothing tells."""
-    return LayerError(
-        f"Cannot tell the output shape of layer {layer!r}",
-        expected="outputs of known rank",
-        received=received,
-        fix="Pass output_shape=, the shape of the output without the batch axis, or a dict of such shapes",
-    )
-
-
 def unknown_outputs(layer: str, inputs: Any, error: Exception) -> LayerError:
-    """Makes the error of a layer over something that tells nothing, and fails on inputs made to find its outputs.
-
-    Args:
-        layer: Its name.
-        inputs: The symbolic inputs.
-        error: What was raised.
-    """
+    """Makes the error of a layer over something that tells nothing, and fails on inputs made to find its outputs."""
     dtypes = sorted({str(tensor.dtype) for tensor in keras.tree.flatten(inputs) if hasattr(tensor, "dtype")})
     return LayerError(
         f"Cannot tell the outputs of layer {layer!r} for inputs of dtype {' and '.join(dtypes)}",

@@ -52,12 +52,7 @@ class _KerasFinder:
 
 
 class _RegisteringLoader:
-    """Loads Keras with its own loader, and registers the layer after that.
-
-    Args:
-        loader: The loader of Keras.
-        finder: What found it, of no use once Keras is there.
-    """
+    """Loads Keras with its own loader, and registers the layer after that."""
 
     def __init__(self, loader: Any, finder: _KerasFinder) -> None:
         self._loader, self._finder = loader, finder

@@ -12,11 +12,7 @@ if TYPE_CHECKING:
 
 
 class _Ragged:
-    """A ragged KerasTensor, of which Keras itself would make a dense placeholder.
-
-    Args:
-        tensor: The KerasTensor.
-    """
+    """A ragged KerasTensor, of which Keras itself would make a dense placeholder."""
 
     def __init__(self, tensor: keras.KerasTensor) -> None:
         self._tensor = tensor

@@ -28,9 +28,6 @@ class RegularizationLosses(OpenLayer):
     """A sublayer without weights that has the losses of a module.
 
     Keras asks each layer of a model for its losses once, however many layers it is in.
-
-    Args:
-        functions: Returns functions without arguments, one for each loss.
     """
 
     def __init__(self, functions: Losses) -> None:
@@ -54,12 +51,7 @@ class TrackingLayer(OpenLayer):
     _losses_of_module: _UntrackedSublayer | None = None
 
     def share_weights(self, variables: Mapping[str, tf.Variable], optimized: frozenset[str]) -> None:
-        """Makes the variables weights of this layer.
-
-        Args:
-            variables: By name.
-            optimized: Names of those that an optimizer may have.
-        """
+        """Makes variables weights of this layer, of which an optimizer may have some."""
         self._layer_weights = LayerWeights(variables, optimized, self.name)
         # Keras sorts weights into trainable ones and others when it first meets them, and never again.
         with self._layer_weights.all_trainable():
@@ -115,12 +107,7 @@ class TrackingLayer(OpenLayer):
 
 
 class _UntrackedSublayer:
-    """Holds on to a sublayer, which Keras would save if it found it among a layer's attributes.
-
-    Args:
-        layer: The sublayer.
-        owner: The id of what its losses are of.
-    """
+    """Holds on to a sublayer, which Keras would save if it found it among a layer's attributes, with its owner's id."""
 
     def __init__(self, layer: RegularizationLosses, owner: int) -> None:
         self.layer, self.owner = layer, owner

@@ -14,21 +14,16 @@ if TYPE_CHECKING:
 
 
 def store_values(variables: Mapping[str, tf.Variable], store: Any) -> None:
-    """Writes the values of variables to a weight file.
-
-    Args:
-        variables: By name.
-        store: What Keras passes to `save_own_variables`.
-    """
+    """Writes the values of variables to what Keras passes to `save_own_variables`."""
     for name, variable in variables.items():
         if variable.dtype == tf.string:
             # As one array of bytes: arrays of strings lose the zero bytes that a string of TensorFlow may end in.
             texts = [bytes(v) for v in np.asarray(variable.numpy(), object).ravel()]
-            store[f"{key_of(name)}#bytes"] = np.frombuffer(b"".join(texts), np.uint8)
-            store[f"{key_of(name)}#lengths"] = np.array([len(t) for t in texts], np.int64)
+            store[f"{_key(name)}#bytes"] = np.frombuffer(b"".join(texts), np.uint8)
+            store[f"{_key(name)}#lengths"] = np.array([len(t) for t in texts], np.int64)
         else:
             # Not as an array: Keras makes its own copy of whatever it gets, and a table may be large.
-            store[key_of(name)] = variable.read_value()
+            store[_key(name)] = variable.read_value()
 
 
 def load_values(variables: Mapping[str, tf.Variable], store: Any, layer: str) -> None:
@@ -57,7 +52,7 @@ def load_values(variables: Mapping[str, tf.Variable], store: Any, layer: str) ->
                 fix="The weights belong to another module",
             )
     else:
-        keys = {name: key_of(name) for name in variables}
+        keys = {name: _key(name) for name in variables}
     for name, variable in variables.items():
         _assign(variable, store, keys[name], name, layer)
 
@@ -101,6 +96,6 @@ def _read(variable: tf.Variable, store: Any, key: str) -> Any:
     return texts.reshape(variable.shape)  # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
-def key_of(name: str) -> str:
+def _key(name: str) -> str:
     """Returns a variable's name as a key of a weight file, where "/" would make groups."""
     return name.replace("%", "%25").replace("/", "%2F").replace("#", "%23")
