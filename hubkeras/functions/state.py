@@ -10,6 +10,7 @@ from hubkeras.errors import FormatError
 from hubkeras.functions.build_lock import BUILDING
 from hubkeras.functions.resources import AssetPath
 from hubkeras.graphs import tensorflow_internals
+from hubkeras.graphs.tensorflow_internals import fill_resource
 from hubkeras.savedmodel.assets import find_asset
 from hubkeras.savedmodel.description import VariableSpec
 
@@ -64,7 +65,7 @@ class State(tf.Module):
                 try:
                     with tf.init_scope():
                         table = make()
-                        table._initialize()
+                        fill_resource(table)
                 except tf.errors.OpError as error:
                     raise FormatError(
                         f"Cannot fill table {name!r}",
@@ -93,7 +94,7 @@ class State(tf.Module):
         if spec.filename not in self.paths:
             with tf.init_scope():
                 path = AssetPath(self.asset(spec))
-                path._initialize()
+                fill_resource(path)
             self.paths[spec.filename] = path
         return self.paths[spec.filename].find()
 

@@ -88,30 +88,16 @@ class ParsedTensorInfo:
         """Specifications of the dense tensors that carry a value."""
         if self._info.kind == "dense":
             return [tf.TensorSpec(self.get_shape(), self.dtype)]
-        if self.is_sparse:
-            rank = self.get_shape().rank
-            return [
-                # In the order in which a signature lists the tensors of a SparseTensor: indices, values, shape.
-                tf.TensorSpec([None, rank], tf.int64),
-                tf.TensorSpec([None], self.dtype),
-                tf.TensorSpec([rank], tf.int64),
-            ]
         return list(tf.nest.flatten(self.type_spec, expand_composites=True))
 
     def flatten(self, value: Any) -> list[tf.Tensor]:
-        """Returns the tensors that carry a value."""
-        if not self.is_composite:
-            return [value]
-        if self.is_sparse:
-            return [value.indices, value.values, value.dense_shape]
-        return list(tf.nest.flatten(value, expand_composites=True))
+        """Returns the tensors that carry a value, in the order in which a signature lists them."""
+        return list(tf.nest.flatten(value, expand_composites=True)) if self.is_composite else [value]
 
     def pack(self, tensors: Sequence[tf.Tensor]) -> Any:
         """Puts a value together from the tensors that carry it."""
         if self._info.kind == "dense":
             return _with_shape(tensors[0], self.get_shape())
-        if self.is_sparse:
-            return tf.SparseTensor(*tensors)
         return tf.nest.pack_sequence_as(self.type_spec, list(tensors), expand_composites=True)
 
 

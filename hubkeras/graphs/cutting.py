@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from hubkeras.errors import FormatError
 from hubkeras.graphs.common_subexpressions import merge_common_subexpressions
-from hubkeras.graphs.consumers import consumers_of
 from hubkeras.graphs.control_flow import ContextTree, guard_targets, with_pivots
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.gc_pause import paused_collection
@@ -24,7 +23,7 @@ from hubkeras.graphs.specialization import specialize_functions
 from hubkeras.graphs.state_arguments import take_state_out
 from hubkeras.graphs.state_in_functions import expose_state
 from hubkeras.graphs.state_nodes import ResourceKey, is_state, resource_key
-from hubkeras.graphs.subgraph import Subgraph
+from hubkeras.graphs.subgraph import Subgraph, consumers_of
 from hubkeras.savedmodel.collection_defs import read_table_initializers
 from hubkeras.savedmodel.graph_index import Graph
 from hubkeras.savedmodel.pruning import PLACEHOLDERS, prune

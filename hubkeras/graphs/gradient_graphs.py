@@ -33,13 +33,6 @@ def _call_own_gradients(graph: Subgraph) -> Subgraph:
     return graph
 
 
-def _take_rows(graph: Subgraph) -> Subgraph:
-    """Lets nodes that stand for rows which were kept be just that: their gradient has been taken."""
-    for node in graph.nodes.values():
-        take_rows(node)
-    return graph
-
-
 def _prune(graph: Subgraph) -> Subgraph:
     """Leaves only what the gradients need, without the nodes that stood for what comes from outside."""
     nodes = graph.nodes
@@ -76,7 +69,7 @@ _PASSES = (
     # Before calls are written out, as these are calls then.
     _call_own_gradients,
     inline_calls,
-    _take_rows,
+    take_rows,
     # TensorFlow took gradients for all sources; not all of them have one.
     _prune,
     specialize_functions,

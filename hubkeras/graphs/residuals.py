@@ -111,14 +111,16 @@ def cannot_repeat(nodes: Iterable[Any]) -> Iterator[Any]:
     return (n for n in nodes if not repeats(n.op))
 
 
-def take_rows(node: Any) -> None:
-    """Makes a node that stands for rows that were kept just that, once gradients are taken."""
-    if "_gradient_op_type" in node.attr and node.attr["_gradient_op_type"].s == _GRADIENT.encode():
-        dtype = node.attr["T"].list.type[0]
-        node.op = "Identity"
-        node.attr.clear()
-        node.attr["T"].type = dtype
-        del node.input[1:]
+def take_rows(graph: Subgraph) -> Subgraph:
+    """Lets nodes that stand for rows which were kept be just that, once gradients are taken; they are changed."""
+    for node in graph.nodes.values():
+        if "_gradient_op_type" in node.attr and node.attr["_gradient_op_type"].s == _GRADIENT.encode():
+            dtype = node.attr["T"].list.type[0]
+            node.op = "Identity"
+            node.attr.clear()
+            node.attr["T"].type = dtype
+            del node.input[1:]
+    return graph
 
 
 @tf.RegisterGradient(_GRADIENT)

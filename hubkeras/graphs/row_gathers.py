@@ -11,7 +11,7 @@ import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.graphs.consumers import consumers_of
+from hubkeras.graphs.subgraph import consumers_of
 from hubkeras.savedmodel.graph_index import VARIABLE_OPS
 from hubkeras.savedmodel.protos import NodeDef, dtypes
 from hubkeras.savedmodel.refs import Ref

@@ -109,6 +109,15 @@ def used_tensors(nodes: Iterable[Any]) -> set[str]:
     return {Ref.parse(text).tensor for node in nodes for text in node.input}
 
 
+def consumers_of(nodes: Iterable[Any]) -> dict[str, dict[str, list[int | None]]]:
+    """Returns by the name of each node its consumers, with the numbers of the outputs they take, None for control."""
+    found: dict[str, dict[str, list[int | None]]] = {}
+    for node in nodes:
+        for ref in map(Ref.parse, node.input):
+            found.setdefault(ref.node, {}).setdefault(node.name, []).append(ref.index)
+    return found
+
+
 def by_name(nodes: Collection[Any]) -> dict[str, Any]:
     """Returns nodes by their names.
 

@@ -52,7 +52,7 @@ PRIVATE_ATTRIBUTES = {
     "a variable": ("_handle_name", "_shared_name", "_unique_id"),
     "its handle": ("_handle_data",),
     "the handle of a table": ("_parent_trackable",),
-    "a table": ("_create_resource", "_initialize"),
+    "a table": ("_create_resource", "_initialize", "_destroy_resource"),
     "an operation": ("_gradient_function", "_set_attr", "_set_device"),
     "a graph": ("_add_control_dependencies", "_functions", "_get_control_flow_context"),
     "the context": ("_context_handle",),

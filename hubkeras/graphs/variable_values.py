@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.graphs.consumers import consumers_of
-from hubkeras.graphs.subgraph import STATE, by_name
+from hubkeras.graphs.subgraph import STATE, by_name, consumers_of
 from hubkeras.savedmodel.protos import copy_of
 from hubkeras.savedmodel.refs import Ref
 

@@ -290,16 +290,12 @@ def _variables(description: ModuleDescription, infer: Tags | None, train: Tags |
     specs = dict(description.variables) if infer is None or train is None else variable_specs(description, infer, train)
     wholes: dict[str, list[VariableSpec]] = {}
     for spec in specs.values():
-        wholes.setdefault(_whole_name(spec), []).append(spec)
+        wholes.setdefault(spec.full_name, []).append(spec)
     return tuple(_whole(name, parts) for name, parts in wholes.items())
 
 
 def _whole_names(specs: Iterable[VariableSpec]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(_whole_name, specs)))
-
-
-def _whole_name(spec: VariableSpec) -> str:
-    return spec.partition.full_name if spec.partition else spec.name
+    return tuple(dict.fromkeys(spec.full_name for spec in specs))
 
 
 def _whole(name: str, parts: list[VariableSpec]) -> VariableSummary:

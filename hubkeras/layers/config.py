@@ -12,7 +12,7 @@ import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import keras
 import tensorflow as tf
@@ -20,7 +20,7 @@ import tensorflow as tf
 from hubkeras.errors import HubKerasError, LayerError
 from hubkeras.functions.tensor_info import ParsedTensorInfo
 from hubkeras.layers.symbolic_outputs import symbolic
-from hubkeras.savedmodel.description import TensorInfo, VariableSpec
+from hubkeras.savedmodel.description import Format, Kind, TensorInfo, VariableSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,8 +29,6 @@ MAX_DECLARED_BYTES = 8 << 30
 """What all the variables may take that the configs of one file declare; they are made before any value is read."""
 
 _KERAS_2_ONLY = ("build_input_shape", "autocast")
-_FORMATS = ("tf1_hub", "saved_model", "tf2")
-_KINDS = ("dense", "sparse", "ragged", "composite")
 _OPTIONAL_STRINGS = ("signature", "output_key", "name")
 _ELEMENT_BYTES = {"string": 24}
 """What an element takes where that is not the size of its dtype."""
@@ -232,7 +230,7 @@ def _dtype(name: Any) -> str:
 
 
 def _parse_spec(config: Mapping[str, Any]) -> LayerSpec:
-    _check(config["format"] in _FORMATS, "format", config["format"])
+    _check(config["format"] in get_args(Format), "format", config["format"])
     for key in ("source", "state"):
         _check(isinstance(config[key], str), key, config[key])
     for key in ("signature", "output_key"):
@@ -290,7 +288,7 @@ def _infos_from_config(config: Mapping[str, Any] | None) -> dict[str, TensorInfo
 
 
 def _parse_info(fields: Mapping[str, Any]) -> TensorInfo:
-    _check(fields["kind"] in _KINDS, "kind", fields["kind"])
+    _check(fields["kind"] in get_args(Kind), "kind", fields["kind"])
     shape, spec = fields["shape"], fields["type_spec"]
     info = TensorInfo(
         name=fields["name"],

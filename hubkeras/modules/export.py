@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from hubkeras.savedmodel.description import ModuleDescription, VariableSpec
+    from hubkeras.savedmodel.description import ModuleDescription
 
 
 def export_module(
@@ -99,12 +99,7 @@ def _write_variables(description: ModuleDescription, variables: Mapping[str, tf.
     with tf.init_scope(), tf.device("CPU:0"):
         tf.raw_ops.SaveV2(
             prefix=str(directory / "variables" / "variables"),
-            tensor_names=[_key(specs[n]) for n in names],
+            tensor_names=[specs[n].full_name for n in names],  # the format knows no other keys
             shape_and_slices=[slice_text(specs[n]) for n in names],
             tensors=[variables[n].read_value() for n in names],
         )
-
-
-def _key(spec: VariableSpec) -> str:
-    """Returns the name of a variable in the checkpoint of a module in TF1 Hub format."""
-    return spec.partition.full_name if spec.partition else spec.name

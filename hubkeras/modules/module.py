@@ -161,7 +161,7 @@ class Module(DescribedModule, SavedAsObject):
         name = default_signature(self.get_signature_names())
         if name is None:
             return children
-        serve_by_default(children, self._signatures[name]._concrete_function)
+        serve_by_default(children, self._signatures[name].concrete_function)
         # The `__call__` of this class is plain Python, which TensorFlow does not save.
         return {"__call__": self._saved_call(name), **children}
 

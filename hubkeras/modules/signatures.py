@@ -48,7 +48,7 @@ class SignatureCallable:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # what Python asks of every object, for copies and the like
             raise AttributeError(name)
-        return getattr(self._concrete_function, name)
+        return getattr(self.concrete_function, name)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SignatureCallable, (self._module, self._name)
@@ -72,7 +72,8 @@ class SignatureCallable:
         )
 
     @built_once
-    def _concrete_function(self) -> Any:
+    def concrete_function(self) -> Any:
+        """The `ConcreteFunction` that the signature stands for."""
         specs = self.structured_input_signature[1]
         names = {n if is_parameter(n) else f"hubkeras_input_{i}": n for i, n in enumerate(specs)}
 

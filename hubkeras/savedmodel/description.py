@@ -102,9 +102,14 @@ class VariableSpec:
     """Key in the checkpoint that the saver of a SavedModel gives it; empty without such a saver."""
 
     @property
+    def full_name(self) -> str:
+        """Name of the whole variable."""
+        return self.partition.full_name if self.partition else self.name
+
+    @property
     def checkpoint_name(self) -> str:
         """Name of the tensor in the checkpoint."""
-        return self.checkpoint_key or (self.partition.full_name if self.partition else self.name)
+        return self.checkpoint_key or self.full_name
 
 
 @dataclass(frozen=True)

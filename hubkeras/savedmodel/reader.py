@@ -73,9 +73,12 @@ def read_module(path: str | PathLike[str], *, with_values: bool = True) -> Modul
     meta_graphs = read_saved_model(directory).meta_graphs
     tag_sets = _read_tag_sets(str(directory), meta_graphs)
     format_: Format = "tf1_hub" if is_hub else _saved_model_format(directory, meta_graphs)
-    checkpoint = _find_checkpoint(directory)
+    prefix = _checkpoint_prefix(directory)
+    checkpoint = read_checkpoint(prefix) if prefix.with_name(f"{prefix.name}.index").exists() else None
     if format_ == "tf2":
-        return _describe_objects(directory, meta_graphs, tag_sets, checkpoint)
+        read_assets(meta_graphs[0], directory)
+        prefix = checkpoint.prefix if checkpoint else None
+        return ModuleDescription(directory, "tf2", (), tag_sets, prefix, object_graphs=tuple(meta_graphs))
     with _naming(directory):
         variants = tuple(
             _read_variant(graph, format_, checkpoint, with_values, read_assets(graph, directory), directory)
@@ -249,22 +252,8 @@ def _saved_model_format(directory: AnyPath, meta_graphs: Any) -> Format:
     return "tf2"
 
 
-def _find_checkpoint(directory: AnyPath) -> Checkpoint | None:
-    prefix = _checkpoint_prefix(directory)
-    return read_checkpoint(prefix) if prefix.with_name(f"{prefix.name}.index").exists() else None
-
-
 def _checkpoint_prefix(directory: AnyPath) -> AnyPath:
     return directory / _VARIABLES / _VARIABLES
-
-
-def _describe_objects(
-    directory: AnyPath, meta_graphs: Any, tag_sets: tuple[Tags, ...], checkpoint: Checkpoint | None
-) -> ModuleDescription:
-    for meta_graph in meta_graphs:
-        read_assets(meta_graph, directory)
-    prefix = checkpoint.prefix if checkpoint else None
-    return ModuleDescription(directory, "tf2", (), tag_sets, prefix, object_graphs=tuple(meta_graphs))
 
 
 def _read_variant(

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hubkeras.graphs.consumers import consumers_of
 from hubkeras.graphs.control_flow import ContextTree, with_pivots
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.gate import find_forbidden_nodes
 from hubkeras.graphs.op_registry import op_def
+from hubkeras.graphs.subgraph import consumers_of
 from hubkeras.savedmodel.collection_defs import byte_values, node_names
 from hubkeras.savedmodel.protos import AttrValue, NodeDef, VariableDef, dtypes, parse
 from hubkeras.savedmodel.pruning import prune
