@@ -74,6 +74,54 @@ def test_images_have_a_column_too(tmp_path):
     assert column.variable_shape == [3]
 
 
+def test_the_columns_of_tensorflow_1_are_layers_too(tmp_path):
+    def texts():
+        x = tf.compat.v1.placeholder(tf.string, [None])
+        w = tf.compat.v1.get_variable("w", [1, 2], initializer=tf.compat.v1.ones_initializer())
+        hub.add_signature(inputs=x, outputs=tf.cast(tf.strings.length(x), tf.float32)[:, tf.newaxis] * w)
+
+    def images():
+        x = tf.compat.v1.placeholder(tf.float32, [None, 1, 2, 3])
+        hub.add_signature(inputs={"images": x}, outputs=tf.reduce_sum(x, [1, 2]))
+
+    spec = hub.create_module_spec(texts)
+    text = hub.text_embedding_column("text", spec, trainable=True)
+    tokens = hub.sparse_text_embedding_column("tokens", spec, "sum", "")
+    photo = hub.image_embedding_column("photo", hub.create_module_spec(images))
+    features = {
+        "text": tf.constant(["ab", "c"]),
+        "tokens": tf.SparseTensor([[0, 0], [0, 1]], ["ab", "c"], [2, 2]),
+        "photo": tf.ones([2, 1, 2, 3]),
+    }
+    layers = [hubkeras.KerasLayer(column, trainable=column is text) for column in (text, tokens, photo)]
+    got = [layer(features).numpy().tolist() for layer in layers]
+    assert got == [[[2, 2], [1, 1]], [[3, 3], [0, 0]], [[2, 2, 2]] * 2]
+    assert [len(layer.trainable_weights) for layer in layers] == [1, 0, 0]
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_layers_over_columns_have_their_weights(trainable, tmp_path):
+    """As `tf_keras.layers.DenseFeatures` finds them: among the modules that it tracks."""
+
+    def module_fn():
+        x = tf.compat.v1.placeholder(tf.string, [None])
+        w = tf.compat.v1.get_variable("w", [1, 3], initializer=tf.compat.v1.ones_initializer())
+        hub.add_signature(inputs=x, outputs=tf.cast(tf.strings.length(x), tf.float32)[:, tf.newaxis] * w)
+
+    hubkeras.create_module_spec(module_fn).export(tmp_path / "module")
+    column = hub.text_embedding_column_v2("text", tmp_path / "module", trainable=trainable)
+    layer = tf.Module()
+    manager = feature_column_v2._StateManagerImpl(layer, trainable=True)
+    column.create_state(manager)
+    (state,) = layer._resources[column.name].values()
+    assert isinstance(state, tf.Module)
+    assert (len(state.trainable_variables), len(state.non_trainable_variables)) == (trainable, not trainable)
+    cache = feature_column_v2.FeatureTransformationCache({"text": [["ab"]]})
+    with tf.GradientTape() as tape:
+        output = column.get_dense_tensor(cache, manager)
+    np.testing.assert_array_equal(tape.gradient(output, state.variables[0]), [[2, 2, 2]])
+
+
 def test_columns_keep_to_the_protocol_of_tensorflow(paths):
     column = hub.text_embedding_column_v2("text", paths[False])
     assert column.parents == ["text"]

@@ -8,26 +8,30 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from hubkeras.compat.v1.callable_column import CallableColumn
 from hubkeras.compat.v1.column_checks import check_combiner, check_image_embedding, check_text_embedding, embed_sparse
-from hubkeras.compat.v1.embedding_column import EmbeddingColumn
 from hubkeras.compat.v1.module import Module, as_module_spec
 from hubkeras.errors import UnsupportedError
 from hubkeras.graphs.tensorflow_internals import dense_column_classes, makes_trainable
 from hubkeras.modules.images import get_expected_image_size
+from hubkeras.modules.loader import load
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hubkeras.modules.spec import ModuleSpec
 
 _V1Column, _V2Column = dense_column_classes()
 _RESOURCE = "module"
 
 
-class _ModuleColumn(EmbeddingColumn, _V1Column, _V2Column):
+class _ModuleColumn(CallableColumn, _V1Column, _V2Column):
     """What the columns have in common. Those with private names are TensorFlow's protocol for columns of TF1."""
 
     module_spec_path: Any
     module_spec: ModuleSpec
     trainable = False
+    output_key = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "module_spec", as_module_spec(self.module_spec_path))
@@ -36,8 +40,9 @@ class _ModuleColumn(EmbeddingColumn, _V1Column, _V2Column):
     def _check(self) -> None:
         raise NotImplementedError
 
-    def _embed(self, feature: Any, module: Module) -> tf.Tensor:
-        raise NotImplementedError
+    def load_module(self) -> Any:
+        """Loads the module, with variables of its own."""
+        return load(self.module_spec)
 
     @property
     def dtype(self) -> tf.DType:
@@ -105,7 +110,7 @@ class _TextEmbeddingColumn(_ModuleColumn):
     def parse_example_spec(self) -> dict[Any, Any]:
         return {self.key: tf.io.FixedLenFeature([1], tf.string)}
 
-    def _embed(self, feature: Any, module: Module) -> tf.Tensor:
+    def _embed(self, feature: Any, module: Callable[[Any], tf.Tensor]) -> tf.Tensor:
         return module(tf.reshape(feature, shape=[-1]))
 
 
@@ -125,7 +130,7 @@ class _SparseTextEmbeddingColumn(_ModuleColumn):
     def parse_example_spec(self) -> dict[Any, Any]:
         return {self.key: tf.io.VarLenFeature(tf.string)}
 
-    def _embed(self, feature: Any, module: Module) -> tf.Tensor:
+    def _embed(self, feature: Any, module: Callable[[Any], tf.Tensor]) -> tf.Tensor:
         return embed_sparse(feature, module, self.combiner, self.default_value)
 
 
@@ -143,7 +148,7 @@ class _ImageEmbeddingColumn(_ModuleColumn):
         height, width = self.image_size or get_expected_image_size(self.module_spec)
         return {self.key: tf.io.FixedLenFeature([height, width, 3], tf.float32)}
 
-    def _embed(self, feature: Any, module: Module) -> tf.Tensor:
+    def _embed(self, feature: Any, module: Callable[[Any], tf.Tensor]) -> tf.Tensor:
         return module({"images": feature})
 
 
@@ -169,7 +174,8 @@ def text_embedding_column(
         >>> column = text_embedding_column("comment", "path/to/module")  # doctest: +SKIP
         >>> tf.compat.v1.feature_column.input_layer({"comment": ["so good"]}, [column])  # doctest: +SKIP
 
-    It builds graphs of TensorFlow 1. For Keras see `text_embedding_column_v2`, or use `hubkeras.KerasLayer` as it is.
+    There it builds a graph of TensorFlow 1. In a model of Keras 3, `hubkeras.KerasLayer(column)` is a layer that takes
+    a dict of features, or the feature itself.
     """
     return _TextEmbeddingColumn(key, module_spec, trainable)
 

@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from hubkeras.compat.v1.callable_column import CallableColumn, ColumnState
 from hubkeras.compat.v1.column_checks import check_combiner, embed_sparse
-from hubkeras.compat.v1.embedding_column import EmbeddingColumn
-from hubkeras.errors import ColumnError
 from hubkeras.graphs.tensorflow_internals import dense_column_classes, makes_trainable
-from hubkeras.layers.keras_layer import KerasLayer
 from hubkeras.modules.images import get_expected_image_size
 from hubkeras.modules.loader import load
-from hubkeras.modules.module import Module
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,83 +21,28 @@ if TYPE_CHECKING:
 _, _Column = dense_column_classes()
 
 
-class _LayerColumn(EmbeddingColumn, _Column):
-    """What the columns have in common: they are columns of `tf.feature_column`, and functions of features besides.
-
-    As a function a column has what `hubkeras.KerasLayer` looks for: variables, trainable ones, and losses.
-    """
+class _LayerColumn(CallableColumn, _Column):
+    """What the columns have in common: they are columns of `tf.feature_column`, and functions of features besides."""
 
     module_path: Any
-    output_key: str | None
-    trainable: bool
 
-    def __call__(self, features: Any, training: bool = False) -> tf.Tensor:
-        """Embeds a batch.
-
-        Args:
-            features: A dict with the feature under the column's key; or the feature itself.
-            training: Whether the graph for training is used.
-
-        Returns:
-            Floats of shape [batch, size].
-        """
-        feature = features[self.key] if isinstance(features, dict) else features
-
-        def embed(batch: Any) -> Any:
-            if isinstance(self._module, Module):
-                return self._chosen(self._module(batch, training=training, as_dict=self.output_key is not None))
-            return self._chosen(self._module(batch, training=training))
-
-        return self._embed(feature, embed)
-
-    def _embed(self, feature: Any, embed: Callable[[Any], tf.Tensor]) -> tf.Tensor:
-        raise NotImplementedError
-
-    def _chosen(self, outputs: Any) -> Any:
-        if self.output_key is not None and isinstance(outputs, dict) and self.output_key in outputs:
-            return outputs[self.output_key]
-        if self.output_key is not None or not tf.is_tensor(outputs):
-            raise ColumnError(
-                f"Cannot use module {self.module_path} in a feature column: no single result",
-                expected="a module that returns a tensor, or output_key= one of its outputs",
-                received=f"output_key={self.output_key!r}, and outputs "
-                f"{sorted(outputs) if isinstance(outputs, dict) else type(outputs).__name__}",
-            )
-        return outputs
-
-    @cached_property
-    def _module(self) -> Any:
+    def load_module(self) -> Any:
+        """Loads the module, with variables of its own."""
         return load(self.module_path)
-
-    @property
-    def variables(self) -> list[tf.Variable]:
-        """The variables of the module."""
-        return list(self._module.variables)
-
-    @property
-    def trainable_variables(self) -> list[tf.Variable]:
-        """Those that are trained, none unless the column is trainable."""
-        return list(self._module.trainable_variables) if self.trainable else []
-
-    @property
-    def regularization_losses(self) -> list[Callable[[], tf.Tensor]]:
-        """The module's losses as functions, none unless the column is trainable."""
-        return list(self._module.regularization_losses) if self.trainable else []
 
     @property
     def _resource_name(self) -> str:
         return f"hub_column_{self.name}"
 
     def create_state(self, state_manager: Any) -> None:
-        """Makes the layer that embeds, with weights of its own."""
+        """Makes the module part of the layer that the column is in."""
         trainable = self.trainable and makes_trainable(state_manager)
-        layer = KerasLayer(self.module_path, output_key=self.output_key, trainable=trainable)
-        state_manager.add_resource(self, self._resource_name, layer)
+        state_manager.add_resource(self, self._resource_name, ColumnState(self, trainable))
 
     def get_dense_tensor(self, transformation_cache: Any, state_manager: Any) -> tf.Tensor:
         """Returns the embeddings."""
-        layer = state_manager.get_resource(self, self._resource_name)
-        return self._embed(transformation_cache.get(self, state_manager), layer)
+        state = state_manager.get_resource(self, self._resource_name)
+        return self._embed(transformation_cache.get(self, state_manager), state)
 
     @cached_property
     def variable_shape(self) -> tf.TensorShape:
@@ -133,8 +75,8 @@ class _TextEmbeddingColumnV2(_LayerColumn):
     def _feature_spec(self) -> tf.TypeSpec:
         return tf.TensorSpec([None], tf.string)
 
-    def _embed(self, feature: Any, embed: Callable[[Any], tf.Tensor]) -> tf.Tensor:
-        return embed(tf.reshape(feature, [-1]))
+    def _embed(self, feature: Any, module: Callable[[Any], tf.Tensor]) -> tf.Tensor:
+        return module(tf.reshape(feature, [-1]))
 
 
 @dataclass(frozen=True)
@@ -157,8 +99,8 @@ class _SparseTextEmbeddingColumnV2(_LayerColumn):
     def _feature_spec(self) -> tf.TypeSpec:
         return tf.SparseTensorSpec([None, None], tf.string)
 
-    def _embed(self, feature: Any, embed: Callable[[Any], tf.Tensor]) -> tf.Tensor:
-        return embed_sparse(feature, embed, self.combiner, self.default_value)
+    def _embed(self, feature: Any, module: Callable[[Any], tf.Tensor]) -> tf.Tensor:
+        return embed_sparse(feature, module, self.combiner, self.default_value)
 
 
 @dataclass(frozen=True)
@@ -171,7 +113,7 @@ class _ImageEmbeddingColumnV2(_LayerColumn):
 
     @property
     def _size(self) -> list[int]:
-        return list(self.image_size or get_expected_image_size(self._module))
+        return list(self.image_size or get_expected_image_size(self.loaded))
 
     @property
     def parse_example_spec(self) -> dict[Any, Any]:
@@ -181,8 +123,8 @@ class _ImageEmbeddingColumnV2(_LayerColumn):
     def _feature_spec(self) -> tf.TypeSpec:
         return tf.TensorSpec([None, *self._size, 3], tf.float32)
 
-    def _embed(self, feature: Any, embed: Callable[[Any], tf.Tensor]) -> tf.Tensor:
-        return embed(feature)
+    def _embed(self, feature: Any, module: Callable[[Any], tf.Tensor]) -> tf.Tensor:
+        return module(feature)
 
 
 def text_embedding_column_v2(
