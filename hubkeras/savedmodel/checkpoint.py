@@ -9,9 +9,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from hubkeras.errors import CorruptFileError, FormatError, MissingFileError
 from hubkeras.savedmodel.graph_index import dtype_name, shape_tuple
-from hubkeras.savedmodel.leveldb_table import MAX_VARINT_BYTES, DamagedTableError, read_table, read_varint
+from hubkeras.savedmodel.leveldb_table import MAX_VARINT_BYTES, DamagedTableError, read_table
 from hubkeras.savedmodel.protos import DT_STRING, BundleEntryProto, BundleHeaderProto, dtypes, parse
 
 if TYPE_CHECKING:
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 
 _HEADER = b""
 _CHECKSUM_SIZE = 4
+_PIECE = 1 << 20
+# Of TensorFlow's shapes, which check it with an assertion.
+_MAX_DIMENSIONS = 254
+_MAX_ELEMENTS = 1 << 40
+"""Far from 2**63, and beyond what any file holds."""
 _SLICE_MARK = b"\0"
 """What the key of a part of a partitioned tensor begins with; the whole has an entry of its own, without values."""
 
@@ -60,7 +67,8 @@ def read_checkpoint(prefix: AnyPath) -> Checkpoint:
         raise MissingFileError(f"Cannot find {path}, the index of the module's variables", fix="Fetch the module again")
     try:
         shards, entries = _read_entries(path)
-        tensors = {key.decode(): _tensor(proto) for key, proto in entries.items() if not key.startswith(_SLICE_MARK)}
+        found = {key: _tensor(proto) for key, proto in entries.items()}
+        tensors = {key.decode(): tensor for key, tensor in found.items() if not key.startswith(_SLICE_MARK)}
     except (FormatError, UnicodeDecodeError) as error:
         raise _corrupt(path, str(error)) from error
     held = _check_shards(prefix, shards, entries.values())
@@ -107,6 +115,10 @@ def _tensor(proto: Any) -> CheckpointEntry:
     shape = shape_tuple(proto.shape)
     if shape is None or None in shape:
         raise DamagedTableError("a tensor of unknown shape")
+    # Without zeros: TensorFlow multiplies one by one, and ends the process where that overflows.
+    elements = math.prod(size for size in shape if size)
+    if len(shape) > _MAX_DIMENSIONS or elements > _MAX_ELEMENTS:
+        raise DamagedTableError(f"a tensor of {len(shape)} dimensions and {elements:.3g} elements")
     return CheckpointEntry(dtype_name(proto.dtype), tuple(size for size in shape if size is not None))
 
 
@@ -151,15 +163,34 @@ def _check_texts(path: AnyPath, key: bytes, entry: Any) -> None:
         file.seek(entry.offset)
         # The lengths stand first, all together; the texts themselves may be gigabytes.
         head = file.read(min(entry.size, count * MAX_VARINT_BYTES))
-    position = length = 0
-    try:
-        for _ in range(count):
-            size, position = read_varint(head, position)
-            length += size
-    except DamagedTableError as error:
-        raise _corrupt(path, f"the texts of {key!r}, whose lengths do not stand there") from error
+    found = _sum_of_varints(head, count)
+    if found is None:
+        raise _corrupt(path, f"the texts of {key!r}, whose lengths do not stand there")
+    length, position = found
     # Between lengths and texts lies a checksum of the lengths.
     if count and position + _CHECKSUM_SIZE + length != entry.size:
         raise _corrupt(
             path, f"the texts of {key!r}, of {length} bytes where {entry.size} are stored with their lengths"
         )
+
+
+def _sum_of_varints(data: bytes, count: int) -> tuple[int, int] | None:
+    """Returns the sum of the numbers that data begins with, and the position behind them; None if there are fewer.
+
+    With arrays, as a vocabulary may have millions of texts; in pieces, as these take many times what they stand for.
+    """
+    total = position = 0
+    while count:
+        piece = np.frombuffer(data[position : position + _PIECE], np.uint8)
+        ends = np.flatnonzero(piece < 0x80)[:count]
+        if not len(ends):
+            return None
+        sizes = np.diff(ends, prepend=-1)
+        if sizes.max() > MAX_VARINT_BYTES:
+            return None
+        piece = piece[: ends[-1] + 1]
+        places = np.arange(len(piece)) - np.repeat(ends + 1 - sizes, sizes)
+        # Each place by itself, in Python's integers: the sum may have more bits than an element of an array.
+        total += sum(int((piece[places == p] & 0x7F).sum()) << (7 * p) for p in range(sizes.max()))
+        position, count = position + len(piece), count - len(ends)
+    return total, position

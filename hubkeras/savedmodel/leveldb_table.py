@@ -128,14 +128,20 @@ def _block(data: bytes, handle: tuple[int, int], budget: _Budget) -> bytes:
 def _block_entries(block: bytes, budget: _Budget) -> Iterator[tuple[bytes, bytes]]:
     if len(block) < 4:
         raise DamagedTableError("a block without its restart points")
-    (restarts,) = struct.unpack_from("<I", block, len(block) - 4)
-    # Restart points serve to search; reading from front to back needs none of them.
-    end = len(block) - 4 * (restarts + 1)
-    if end < 0:
-        raise DamagedTableError(f"a block with {restarts} restart points")
+    (count,) = struct.unpack_from("<I", block, len(block) - 4)
+    end = len(block) - 4 * (count + 1)
+    if end < 0 or count > _MAX_ENTRIES:
+        raise DamagedTableError(f"a block with {count} restart points")
+    # TensorFlow searches from there; one inside of a value would have it find entries that are not read here.
+    restarts = set(struct.unpack_from(f"<{count}I", block, end))
     key, position = b"", 0
     while position < end:
+        start = position
         shared, position = read_varint(block, position)
+        if start in restarts:
+            if shared:
+                raise DamagedTableError(f"a restart point at byte {start}, where a key needs the one before it")
+            restarts.remove(start)
         unshared, position = read_varint(block, position)
         length, position = read_varint(block, position)
         value_start = position + unshared
@@ -145,6 +151,8 @@ def _block_entries(block: bytes, budget: _Budget) -> Iterator[tuple[bytes, bytes
         key = key[:shared] + block[position:value_start]
         position = value_start + length
         yield key, block[value_start:position]
+    if restarts - {end}:
+        raise DamagedTableError(f"restart points where no entry begins: {sorted(restarts)[:5]}")
 
 
 def _crc_table() -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from tensorflow.core.framework.tensor_slice_pb2 import TensorSliceProto
 from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto, BundleHeaderProto
 
 from hubkeras.errors import CorruptFileError, MissingFileError
-from hubkeras.savedmodel import leveldb_table
+from hubkeras.savedmodel import checkpoint, leveldb_table
 from hubkeras.savedmodel.checkpoint import CheckpointEntry, read_checkpoint
 from savedmodel.builder import refusal, write_checkpoint
 
@@ -192,6 +192,9 @@ def test_keys_that_share_what_is_before_them(tmp_path):
         ([HEADER, (0, b"w", entry(1 << 40))], "'w', of more elements than its values have bytes"),
         ([HEADER, (0, b"w", entry(1 << 40, size=0, slices=[TensorSliceProto()]))], "more elements than its values"),
         ([HEADER, (0, b"w", entry(None))], "unknown shape"),
+        ([HEADER, (0, b"w", entry(*[1] * 255))], "a tensor of 255 dimensions"),
+        ([HEADER, (0, b"w", entry(0, 1 << 40, 1 << 40))], "1.21e+24 elements"),
+        ([HEADER, (0, b"\0part", entry(1 << 40, 2, 0, size=0)), (0, b"w", entry(4))], "2.2e+12 elements"),
         ([HEADER, (0, b"w", entry(4, dtype=4321))], "4321"),
         ([HEADER, (0, b"w", entry(4, dtype=types_pb2.DT_VARIANT))], "the entry b'w' of dtype variant"),
         ([HEADER, (0, b"w", entry(4, dtype=types_pb2.DT_RESOURCE))], "the entry b'w' of dtype resource"),
@@ -218,6 +221,28 @@ def test_too_many_entries(tmp_path):
     many = [(0, b"%06d" % i, entry(1)) for i in range(leveldb_table._MAX_ENTRIES)]
     with pytest.raises(CorruptFileError, match=f"more than {leveldb_table._MAX_ENTRIES} entries"):
         read_checkpoint(write(tmp_path, HEADER, *many))
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_entries_that_only_a_search_finds(tmp_path, inside):
+    """TensorFlow searches from the restart points: one inside of a value would lead it to others than those read."""
+    hidden = entries((0, b"u", entry(4)), (0, b"w", entry(1 << 40)))[:-8]
+    unknown = b"\xfa\x01" + varint(len(hidden)) + hidden  # a field that the message does not have
+    first = entries(HEADER, (0, b"a", entry(4) + unknown))[:-8]
+    block = first + entries((0, b"w", entry(4)))[:-8]
+    restart = len(first) - len(hidden) if inside else len(first)
+    (tmp_path / "v.index").write_bytes(table(block + struct.pack("<III", 0, restart, 2)))
+    (tmp_path / "v.data-00000-of-00001").write_bytes(bytes(16))
+    error = refusal(read_checkpoint, tmp_path / "v")
+    assert inside == (error is not None and "restart points where no entry begins" in str(error))
+
+
+def test_a_restart_point_at_a_key_that_needs_the_one_before_it(tmp_path):
+    block = entries(HEADER, (0, b"a/kernel", entry(4)), (2, b"more", entry(2, 2)))[:-8]
+    start = block.index(b"more") - 3
+    (tmp_path / "v.index").write_bytes(table(block + struct.pack("<III", 0, start, 2)))
+    with pytest.raises(CorruptFileError, match="needs the one before it"):
+        read_checkpoint(tmp_path / "v")
 
 
 def test_a_table_that_is_too_large(tmp_path):
@@ -263,3 +288,18 @@ def test_texts_of_other_lengths_than_are_stored(tmp_path, length):
     path.write_bytes(varint(length) + data[1:])
     with pytest.raises(CorruptFileError, match="lengths"):
         read_checkpoint(tmp_path / "v")
+
+
+@pytest.mark.parametrize("size", [10, 1 << 20])
+def test_lengths_of_many_texts(monkeypatch, size):
+    monkeypatch.setattr(checkpoint, "_PIECE", size)
+    numbers = [0, 1, 127, 128, 300, 16383, 16384, 5] * 3
+    data = b"".join(map(varint, numbers)) + b"rest"
+    for count in (0, 1, len(numbers)):
+        assert checkpoint._sum_of_varints(data, count) == (
+            sum(numbers[:count]),
+            len(b"".join(map(varint, numbers[:count]))),
+        )
+    assert checkpoint._sum_of_varints(b"\xff" * 12 + b"\0", 1) is None
+    assert checkpoint._sum_of_varints(data, len(data)) is None
+    assert checkpoint._sum_of_varints(b"\1\x80", 2) is None
