@@ -18,6 +18,7 @@ from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.gate import find_forbidden, refuse
 from hubkeras.graphs.op_packages import require_registered
 from hubkeras.graphs.structure import check_constants, check_library
+from hubkeras.graphs.structured_values import check_structured_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -185,10 +186,21 @@ class _ObjectGraph:
                 self.refuse(f"object {number}, an asset of the class {node.registered_name!r}")
 
     def _check_constants(self) -> None:
-        """Checks what objects are constants of nodes, which nothing imports and TensorFlow turns into arrays."""
+        """Checks the constants that TensorFlow turns into arrays: those of nodes that nothing imports, and others."""
         names = {n.constant.operation for n in self.objects.nodes if n.WhichOneof("kind") == "constant"}
         if names:
             check_constants((node for node in self.nodes if node.name in names), self.where)
+        check_structured_values(self._structured_values(), self.where)
+
+    def _structured_values(self) -> Iterator[Any]:
+        """Yields what functions say of their arguments and results."""
+        for function in self.objects.concrete_functions.values():
+            yield from (function.canonicalized_input_signature, function.output_signature)
+        for node in self.objects.nodes:
+            kind = node.WhichOneof("kind")
+            if kind in {"function", "bare_concrete_function"}:
+                spec = getattr(node, kind).function_spec
+                yield from (spec.fullargspec, spec.input_signature)
 
     def _names(self) -> Iterator[str]:
         yield from self.objects.concrete_functions

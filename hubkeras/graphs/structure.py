@@ -30,6 +30,8 @@ _MOST_DIMENSIONS = 254
 MOST_ELEMENTS = 1 << 40
 _MOST_CONSTANT_BYTES = 1 << 30
 """Of all constants that are stored as one value for many elements; what is stored in full is as large as the file."""
+_MOST_ARRAY_BYTES = 1 << 28
+"""Of those that are turned into arrays, and into tensors after that."""
 _DENSE_TABLES = frozenset({"MutableDenseHashTable", "MutableDenseHashTableV2", "AnonymousMutableDenseHashTable"})
 _LISTS = {**dict.fromkeys(("TensorArray", "TensorArrayV2", "TensorArrayV3"), 0), "TensorListReserve": 1}
 """Which input says how many tensors there is a place for, before there is any."""
@@ -79,7 +81,7 @@ def check_library(proto: Any, where: str) -> FunctionLibrary:
 
 
 def check_constants(nodes: Iterable[Any], where: str) -> None:
-    """Refuses constants that TensorFlow might not survive, such as one of a terabyte.
+    """Refuses constants that TensorFlow might not survive as arrays, such as one of a terabyte.
 
     Args:
         nodes: NodeDefs of constants.
@@ -88,16 +90,22 @@ def check_constants(nodes: Iterable[Any], where: str) -> None:
     Raises:
         FormatError: A constant is malformed, or too large.
     """
-    checker = _Checker(where, {})
+    checker = _Checker(where, {}, _MOST_ARRAY_BYTES)
     for node in nodes:
         checker.check_attributes(node)
 
 
 class _Checker:
-    """Checks the nodes of a graph, or the bodies of its functions."""
+    """Checks the nodes of a graph, or the bodies of its functions.
 
-    def __init__(self, where: str, functions: Mapping[str, Any]) -> None:
-        self.where, self.functions = where, functions
+    Args:
+        where: What the graph is, for messages.
+        functions: Its functions by name.
+        most_bytes: What its constants may take together that are stored as one value for many elements.
+    """
+
+    def __init__(self, where: str, functions: Mapping[str, Any], most_bytes: int = _MOST_CONSTANT_BYTES) -> None:
+        self.where, self.functions, self.most_bytes = where, functions, most_bytes
         self.constant_bytes = 0
 
     def refuse(self, received: str) -> NoReturn:
@@ -282,8 +290,8 @@ class _Checker:
         # One value can stand for all elements: a few bytes in the file, a terabyte in memory.
         if size > tensor.ByteSize():
             self.constant_bytes += size
-            if self.constant_bytes > _MOST_CONSTANT_BYTES:
-                self.refuse(f"constants of more than {_MOST_CONSTANT_BYTES} bytes, {node.name!r} among them")
+            if self.constant_bytes > self.most_bytes:
+                self.refuse(f"constants of more than {self.most_bytes} bytes, {node.name!r} among them")
 
     def _check_shape(self, node: Any, shape: Any) -> int:
         """Checks a shape, and returns how many elements it has, taking unknown dimensions for 1."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import UnsupportedError
+from hubkeras.graphs.structured_values import check_structured_values
 from hubkeras.savedmodel.protos import OpList, StructuredValue
 
 if TYPE_CHECKING:
@@ -342,9 +343,14 @@ def concrete_function_class() -> Any:
 
 
 def decode_type_spec(serialized: bytes) -> tf.TypeSpec:
-    """Returns the type specification that a `TypeSpecProto` holds."""
+    """Returns the type specification that a `TypeSpecProto` holds.
+
+    Raises:
+        FormatError: A constant in it is malformed, or too large.
+    """
     proto = StructuredValue()
     proto.type_spec_value.ParseFromString(serialized)
+    check_structured_values([proto], "a type specification")
     return _private("saved_model.nested_structure_coder.decode_proto")(proto)
 
 

@@ -210,6 +210,49 @@ def test_a_constant_that_stands_for_a_terabyte(graph):
         check(graph)
 
 
+def _add_bare_function(graph):
+    added = graph.object_graph_def.nodes.add().bare_concrete_function
+    added.concrete_function_name = "read"
+    return added
+
+
+def _bounded(value, tensor):
+    value.bounded_tensor_spec_value.minimum.CopyFrom(tensor)
+    value.bounded_tensor_spec_value.maximum.CopyFrom(tf.make_tensor_proto(1.0))
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        lambda g: g.object_graph_def.concrete_functions["read"].canonicalized_input_signature,
+        lambda g: g.object_graph_def.concrete_functions["read"].output_signature,
+        lambda g: g.object_graph_def.nodes[3].function.function_spec.fullargspec,
+        lambda g: g.object_graph_def.nodes[3].function.function_spec.input_signature,
+        lambda g: _add_bare_function(g).function_spec.fullargspec,
+    ],
+)
+@pytest.mark.parametrize(
+    "fill",
+    [
+        lambda value, tensor: value.tensor_value.CopyFrom(tensor),
+        lambda value, tensor: value.list_value.values.add().numpy_value.CopyFrom(tensor),
+        lambda value, tensor: value.dict_value.fields["x"].tuple_value.values.add().numpy_value.CopyFrom(tensor),
+        lambda value, tensor: value.named_tuple_value.values.add().value.tensor_value.CopyFrom(tensor),
+        lambda value, tensor: _bounded(value.type_spec_value.type_state, tensor),
+    ],
+)
+def test_an_argument_that_stands_for_gigabytes(graph, place, fill):
+    """TensorFlow makes an array of it while it loads the objects."""
+    tensor = tf.make_tensor_proto(1.0)
+    value = place(graph)
+    fill(value, tensor)
+    check(graph)
+    tensor.tensor_shape.dim.add(size=1 << 27)
+    fill(value, tensor)
+    with pytest.raises(FormatError, match="constants of more than 268435456 bytes"):
+        check(graph)
+
+
 @pytest.mark.parametrize(
     ("kind", "names", "words"),
     [

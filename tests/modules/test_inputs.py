@@ -190,6 +190,14 @@ def ragged_of_rank(rank):
     return proto
 
 
+def of_gigabytes():
+    proto = ragged_of_rank(1)
+    tensor = proto.type_state.tuple_value.values.add().numpy_value
+    tensor.CopyFrom(tf.make_tensor_proto(1.0))
+    tensor.tensor_shape.dim.add(size=1 << 31)
+    return proto
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -197,10 +205,11 @@ def ragged_of_rank(rank):
         b"\xff",
         TypeSpecProto(type_spec_class=TypeSpecProto.REGISTERED_TYPE_SPEC, type_spec_class_name="os.system"),
         ragged_of_rank(1 << 40),
+        of_gigabytes(),
     ],
 )
 def test_a_type_specification_that_nobody_wrote(spec):
-    """The last one stands for more tensors than memory holds."""
+    """The last ones stand for more tensors, and for larger ones, than memory holds."""
     spec = spec if isinstance(spec, bytes) else spec.SerializeToString()
     info = ParsedTensorInfo(TensorInfo("x", "float32", None, "ragged", ("x:0", "x:1"), spec))
     with pytest.raises(FormatError, match="Cannot read the type specification of 'x'"):
