@@ -141,6 +141,8 @@ def _ragged(info: TensorInfo) -> str | None:
     ranks = [value.int64_value for value in values if value.WhichOneof("kind") == "int64_value"]
     dtypes = [value.tensor_dtype_value for value in values if value.WhichOneof("kind") == "tensor_dtype_value"]
     ragged_rank = ranks[0] if ranks else 1
+    if not 0 < ragged_rank < len(info.tensors):  # each ragged dimension has a tensor of its own
+        return None
     splits = dtype_name(dtypes[1]) if len(dtypes) > 1 else "int64"
     inner = [_LENGTH if size is None else size for size in (info.shape or ())[ragged_rank + 1 :]]
     shape, rows = [3, *inner], 3

@@ -41,3 +41,15 @@ def test_what_is_trained_has_a_program_for_it():
     """The demo's module has all three; what has no variables is not fine-tuned."""
     assert set(hubkeras.describe(MODULE).code) == {"eager", "keras", "fine_tuning"}
     assert "fine_tuning" not in hubkeras.describe(GOLDEN / "tables_v1").code
+
+
+@pytest.mark.parametrize("rank", [1, -1, 1 << 40])
+def test_a_ragged_rank_is_held_to_the_tensors(rank):
+    from hubkeras.inspection.example_values import for_inputs
+    from hubkeras.savedmodel.description import TensorInfo
+    from hubkeras.savedmodel.protos import TypeSpecProto
+
+    spec = TypeSpecProto()
+    spec.type_state.tuple_value.values.add().int64_value = rank
+    info = TensorInfo("x", "string", (None, None), "ragged", ("x:0", "x:1"), spec.SerializeToString())
+    assert (for_inputs({"x": info}, [], None) is not None) == (rank == 1)
