@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import PublishingError
+from hubkeras.handles.filesystem_path import as_path
 from hubkeras.layers.keras_internals import monitor_callback_class
 from hubkeras.publishing.keras_models import PublishedModel
+from hubkeras.savedmodel.reader import MODULE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from hubkeras.handles.filesystem_path import AnyPath
 
 __all__ = ["LatestModuleExporter"]
 
@@ -30,7 +34,9 @@ class LatestModuleExporter(_MonitorCallback):
 
     Each export is a directory named after the second of its export, `<path>/<seconds since 1970>`, and is there as a
     whole or not at all: it is written under a name that begins with a dot, and renamed. What a killed process has left
-    under such names is removed when the next training starts, so `path` belongs to one training at a time.
+    under such names is removed when the next training starts, so `path` belongs to one training at a time. On other
+    filesystems than this machine's, such as `gs://`, which cannot rename a directory, it is written under its name, and
+    is an export from its last file on.
 
     Args:
         path: The directory of all exports; it need not exist.
@@ -43,7 +49,7 @@ class LatestModuleExporter(_MonitorCallback):
         image_size: As for `hubkeras.publish`.
 
     Raises:
-        PublishingError: `exports_to_keep` is not positive, `mode` is unknown, or `path` is on another filesystem.
+        PublishingError: `exports_to_keep` is not positive, or `mode` is unknown.
 
     Example:
         >>> exporter = hubkeras.callbacks.LatestModuleExporter("exports", exports_to_keep=3)  # doctest: +SKIP
@@ -74,20 +80,16 @@ class LatestModuleExporter(_MonitorCallback):
                 expected="mode= 'auto', 'min' or 'max'",
                 received=f"mode={mode!r}",
             )
-        if "://" in os.fspath(path):
-            raise PublishingError(
-                "Cannot keep the latest exports on another filesystem: not all of them can rename a directory",
-                expected="a path on this machine",
-                received=f"path={os.fspath(path)!r}",
-            )
         super().__init__(monitor or "loss", mode)
-        self.path, self.exports_to_keep = Path(path), exports_to_keep
+        text = os.fspath(path)
+        self.path: AnyPath = as_path(text) if "://" in text else Path(text)
+        self.exports_to_keep = exports_to_keep
         self._chooses = monitor is not None
         self._signatures, self._image_size = signatures, image_size
         self._published: PublishedModel | None = None
 
     @property
-    def latest(self) -> Path | None:
+    def latest(self) -> AnyPath | None:
         """The latest export, None if there is none."""
         exports = self._exports()
         return exports[-1] if exports else None
@@ -95,10 +97,11 @@ class LatestModuleExporter(_MonitorCallback):
     def on_train_begin(self, logs: Mapping[str, Any] | None = None) -> None:
         """Removes what a killed process has left."""
         self._published = None  # what is trainable may have changed since the last training
-        if self.path.is_dir():
-            for leftover in self.path.iterdir():
-                if _LEFTOVER.fullmatch(leftover.name):
-                    shutil.rmtree(leftover, ignore_errors=True)
+        for path in self._found():
+            if isinstance(path, Path) and _LEFTOVER.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
+            elif _EXPORT.fullmatch(path.name) and not _is_whole(path):
+                _remove(path)
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, Any] | None = None) -> None:
         """Exports the model, if the epoch is to be exported."""
@@ -128,13 +131,26 @@ class LatestModuleExporter(_MonitorCallback):
         self.best = logs[self.monitor]
         return True
 
-    def _exports(self) -> list[Path]:
-        found = self.path.iterdir() if self.path.is_dir() else ()
-        return sorted((p for p in found if _EXPORT.fullmatch(p.name)), key=lambda p: int(p.name))
+    def _found(self) -> list[AnyPath]:
+        return list(self.path.iterdir()) if self.path.is_dir() else []
+
+    def _exports(self) -> list[AnyPath]:
+        found = [path for path in self._found() if _EXPORT.fullmatch(path.name) and _is_whole(path)]
+        return sorted(found, key=lambda path: int(path.name))
 
 
-def _remove(export: Path) -> None:
+def _is_whole(export: AnyPath) -> bool:
+    """Tells whether an export is there as a whole: elsewhere the mark of the format is written last."""
+    return isinstance(export, Path) or (export / MODULE_FILE).exists()
+
+
+def _remove(export: AnyPath) -> None:
     """Removes an export, which is no half of one if the process is killed meanwhile."""
-    doomed = export.with_name(f".{export.name}.removed")
-    export.rename(doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
+    if isinstance(export, Path):
+        doomed = export.with_name(f".{export.name}.removed")
+        export.rename(doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
+        return
+    if _is_whole(export):
+        (export / MODULE_FILE).unlink()
+    export.remove()

@@ -7,6 +7,7 @@ import forks
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import hubkeras
 from hubkeras.callbacks import LatestModuleExporter
@@ -77,12 +78,22 @@ def test_bad_input(tmp_path):
         LatestModuleExporter(tmp_path, exports_to_keep=0)
     with pytest.raises(PublishingError, match="mode='best'"):
         LatestModuleExporter(tmp_path, mode="best")
-    with pytest.raises(PublishingError, match="a path on this machine"):
-        LatestModuleExporter("gs://bucket/exports")
     exporter = LatestModuleExporter(tmp_path, monitor="val_loss")
     with pytest.raises(PublishingError, match=r"monitor= one of \['loss', 'mae'\]"):
         compiled().fit(X, X[:, :1], callbacks=[exporter], verbose=0)
     assert names(tmp_path) == []
+
+
+def test_exports_go_to_any_filesystem():
+    """The newest stay there, too, and what a killed process has left goes."""
+    files = tf.io.gfile
+    files.makedirs("ram://callback/1600000000/variables")
+    exporter = LatestModuleExporter("ram://callback", exports_to_keep=1)
+    model = compiled()
+    model.fit(X, X[:, :1], epochs=2, callbacks=[exporter], verbose=0)
+    (name,) = [name.rstrip("/") for name in files.listdir("ram://callback")]
+    assert str(exporter.latest) == f"ram://callback/{name}"
+    np.testing.assert_allclose(hubkeras.load(exporter.latest)(X), model(X), rtol=1e-6)
 
 
 TRAIN_FOREVER = """

@@ -105,6 +105,11 @@ class FilesystemPath:
         with filesystem_errors(self.text, "write"):
             gfile().makedirs(self.text)
 
+    def unlink(self) -> None:
+        """Removes a file."""
+        with filesystem_errors(self.text, "write"):
+            gfile().remove(self.text)
+
     def remove(self) -> None:
         """Removes a folder with all that is in it, if it is there."""
         with filesystem_errors(self.text, "write"):

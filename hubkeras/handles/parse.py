@@ -34,7 +34,8 @@ def parse_handle(handle: str | os.PathLike[str]) -> Handle:
     if not text or "\0" in text:
         raise HandleError("A handle stands for no module", expected=FORMS, received=repr(handle))
     scheme = _SCHEME.match(text)
-    if isinstance(handle, os.PathLike) or (scheme and scheme[1].lower() == "file"):
+    # A path of another filesystem is no `pathlib.Path`, which would make one slash of two.
+    if scheme[1].lower() == "file" if scheme else isinstance(handle, os.PathLike):
         return LocalHandle.parse(text)
     if scheme is None:
         path = LocalHandle.parse(text)

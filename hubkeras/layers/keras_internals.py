@@ -110,6 +110,12 @@ def layers_of(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     return list(layer._flatten_layers())
 
 
+def losses_of_call(layer: keras.layers.Layer) -> list[tf.Tensor]:
+    """Returns the losses that the latest call has added, in the layer and all that are in it."""
+    base: Any = keras.layers.Layer
+    return [loss for each in layers_of(layer) for loss in base._get_own_losses(each)]
+
+
 def hold_variable(weight: keras.Variable, variable: tf.Variable) -> None:
     """Gives a weight another variable to hold."""
     if not hasattr(weight, "_value"):

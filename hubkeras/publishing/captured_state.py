@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from hubkeras.publishing.function_traces import Trace
 
 
+_FROM_DATASET = "InitializeTableFromDataset"
+"""Fills a table from a `tf.data.Dataset`, which no module can hold."""
+
+
 @dataclass(frozen=True, eq=False)
 class PublishedTable:
     """A lookup table of a module that is being made."""
@@ -94,16 +98,20 @@ class CapturedState:
 
     def _filling(self, resource: Any, node: Any, purpose: str) -> Trace | None:
         # A table with an initializer is filled by it again, so that a file stays a file; others by what they hold now.
-        if not node.op.startswith("Mutable"):
-            return trace(_run(lambda: fill_resource(resource)), {}, purpose)
+        is_mutable = node.op.startswith("Mutable")
+        if not is_mutable:
+            filled = trace(_run(lambda: fill_resource(resource)), {}, purpose)
+            if not any(each.op == _FROM_DATASET for each in filled.nodes.values()):
+                return filled
         dtypes = {"Tkeys": node.attr["key_dtype"].type, "Tvalues": node.attr["value_dtype"].type}
         keys, values = tf.raw_ops.LookupTableExportV2(table_handle=resource.resource_handle, **dtypes)
-        if not len(keys):
+        if is_mutable and not len(keys):
             return None
+        # An initializer of a table may only fill it, and the format knows such ops by their types.
+        fill_with = tf.raw_ops.LookupTableImportV2 if is_mutable else tf.raw_ops.InitializeTableV2
 
         def fill() -> None:
-            # An initializer of a table may only fill it, and the format knows such ops by their types.
-            tf.raw_ops.LookupTableImportV2(table_handle=resource.resource_handle, keys=keys, values=values)
+            fill_with(table_handle=resource.resource_handle, keys=keys, values=values)
 
         return trace(_run(fill), {}, purpose)
 

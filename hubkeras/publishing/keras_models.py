@@ -11,11 +11,12 @@ import keras
 from hubkeras.errors import SignatureTypeError
 from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.op_policy import OpPolicy
-from hubkeras.layers.keras_internals import layers_of
+from hubkeras.layers.keras_internals import layers_of, losses_of_call
 from hubkeras.layers.tracking import RegularizationLosses
 from hubkeras.modules.export import export_module
 from hubkeras.modules.images import IMAGE_MODULE_INFO_KEY
 from hubkeras.modules.staging import check_new_directory
+from hubkeras.publishing.call_losses import split_losses
 from hubkeras.publishing.model_signatures import model_signatures
 from hubkeras.publishing.traced_modules import VARIANTS, TracedVariant, describe_traces, trace_signature
 from hubkeras.publishing.variable_nodes import VariableTable
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from hubkeras.publishing.model_signatures import ModelSignature
     from hubkeras.savedmodel.description import ModuleDescription
 
+_LOSS = "\0loss "
+"""What the names of losses begin with while they are outputs of a call; no one can name an output so."""
 _log = logging.getLogger("hubkeras")
 
 
@@ -43,8 +46,9 @@ def publish(
     The module has a graph variant without tags, the call with `training=False`, and one with the tag "train", the call
     with `training=True`. Variables have the paths that they have in Keras as names, and are trainable as in Keras. What
     a call assigns (moving averages, counters, seeds) becomes update ops, weight regularizers become regularization
-    losses. Tables, and files behind `tf.saved_model.Asset`, come along. A TF1 program with `hub.Module`, hubkeras and
-    every other reader of the format uses and fine-tunes it.
+    losses, as do losses that a call adds and that depend on variables alone. Tables, and files behind
+    `tf.saved_model.Asset`, come along. A TF1 program with `hub.Module`, hubkeras and every other reader of the format
+    uses and fine-tunes it.
 
     Args:
         keras_model: A model that has been built. It may hold `hubkeras.KerasLayer`s and text preprocessing.
@@ -131,7 +135,7 @@ def _build(
     traced = {tags: _trace(model, signatures, training, attachments) for tags, training in VARIANTS.items()}
     variables = VariableTable([model, *(s.model for s in signatures.values() if s.model is not None)])
     for variant in traced.values():
-        for each in (*variant.signatures.values(), variant.losses):
+        for each in (*variant.signatures.values(), *variant.losses):
             variables.add_captured(each.variables)
     description = describe_traces(traced, variables, f"model {model.name!r}", _seed_names(variables))
     return description, variables
@@ -141,21 +145,31 @@ def _trace(
     model: keras.Model, signatures: Mapping[str, ModelSignature], training: bool, attachments: Mapping[str, Any]
 ) -> TracedVariant:
     found: dict[str, Trace] = {}
+    losses = [
+        trace_signature(
+            lambda _: {str(i): loss for i, loss in enumerate(_regularization_losses(model))},
+            {},
+            f"the regularization losses of model {model.name!r}",
+        )
+    ]
     for name, signature in signatures.items():
+        # Of the model's own call, and of one signature alone where several are that call.
+        with_losses = signature.model is model and len(losses) == 1
 
-        def call(values: dict[str, Any], signature: ModelSignature = signature) -> dict[str, Any]:
+        def call(
+            values: dict[str, Any], signature: ModelSignature = signature, with_losses: bool = with_losses
+        ) -> dict[str, Any]:
             outputs = signature.call(values, training)
-            # Once, for the model's own call; while it is traced `model.losses` holds those that the call has added.
-            if training and signature.model is model:
-                _warn_of_losses(model)
-            return outputs
+            added = losses_of_call(model) if with_losses else ()
+            return outputs | {f"{_LOSS}{i}": loss for i, loss in enumerate(added)}
 
-        found[name] = trace_signature(call, signature.inputs, f"signature {name!r} of model {model.name!r}")
-    losses = trace_signature(
-        lambda _: {str(i): loss for i, loss in enumerate(_regularization_losses(model))},
-        {},
-        f"the regularization losses of model {model.name!r}",
-    )
+        traced = trace_signature(call, signature.inputs, f"signature {name!r} of model {model.name!r}")
+        if with_losses:
+            traced, of_call, left_out = split_losses(traced, _LOSS)
+            losses.append(of_call)
+            if training and left_out:
+                _warn_of_losses(model, left_out)
+        found[name] = traced
     return TracedVariant(found, losses, attachments)
 
 
@@ -168,16 +182,13 @@ def _regularization_losses(model: keras.Model) -> list[Any]:
     return losses
 
 
-def _warn_of_losses(model: keras.Model) -> None:
-    """Says that losses are left out that the model's call has just added."""
-    left = len(model.losses) - len(_regularization_losses(model))
-    if left > 0:
-        _log.warning(
-            "Publishing model %r without %d losses that depend on its inputs (add_loss, activity regularizers): "
-            "modules in TF1 Hub format hold losses of variables only",
-            model.name,
-            left,
-        )
+def _warn_of_losses(model: keras.Model, left_out: int) -> None:
+    _log.warning(
+        "Publishing model %r without %d losses that depend on its inputs (add_loss, activity regularizers): "
+        "modules in TF1 Hub format hold losses of variables only",
+        model.name,
+        left_out,
+    )
 
 
 def _seed_names(variables: VariableTable) -> set[str]:

@@ -55,7 +55,7 @@ def _trace(
         f"the regularization losses of {purpose}",
     )
     # TensorFlow has made the results of such a function wait for what it assigns.
-    return TracedVariant(found, losses, self_updating=[name for name in found if name != DEFAULT])
+    return TracedVariant(found, [losses], self_updating=[name for name in found if name != DEFAULT])
 
 
 def object_table(loaded: LoadedObject) -> VariableTable:

@@ -14,7 +14,7 @@ from hubkeras.savedmodel.protos import SavedModel, dtypes
 from hubkeras.savedmodel.reader import describe_saved_model
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from hubkeras.publishing.function_traces import Trace
     from hubkeras.publishing.variable_nodes import VariableTable
@@ -29,8 +29,8 @@ class TracedVariant:
     """The functions of one graph variant."""
 
     signatures: Mapping[str, Trace]
-    losses: Trace
-    """The regularization losses."""
+    losses: Sequence[Trace]
+    """The regularization losses, the outputs of these."""
     attachments: Mapping[str, Any] = field(default_factory=dict)
     """Messages by their keys."""
     self_updating: Collection[str] = ()
@@ -51,7 +51,8 @@ def describe_traces(
     saved_model, files, state = SavedModel(saved_model_schema_version=1), AssetFiles(), CapturedState(purpose)
     for tags, variant in variants.items():
         builder = GraphVariantBuilder(tags, variables, state, purpose)
-        builder.add_regularization_losses(variant.losses)
+        for each in variant.losses:
+            builder.add_regularization_losses(each)
         for name, each in variant.signatures.items():
             builder.add_signature(name, each, seeds, has_updates=name not in variant.self_updating)
         for key, message in variant.attachments.items():

@@ -1,5 +1,6 @@
 """Keras models to publish, each with a batch of inputs by the names that its module gives them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,8 @@ class Case:
     inputs: dict[str, Any]
     arguments: dict[str, Any] = field(default_factory=dict)
     steps: int = 3
+    losses_of_call: Callable[[], list[Any]] = list
+    """Those that the call adds and that depend on variables alone."""
 
     def call(self, training):
         """The outputs of the model by name."""
@@ -65,18 +68,23 @@ class Counting(keras.Model):
         self.count = self.add_weight(shape=(), initializer="zeros", trainable=False, name="count")
         self.steps = tf.Variable(0, dtype=tf.int64, trainable=False, name="steps")
 
+    def penalty(self):
+        return 0.1 * tf.reduce_sum(self.dense.kernel**2)
+
     def call(self, inputs, training=False):
         if training:
             self.count.assign_add(1.0)
             self.steps.assign_add(2)
-        return self.dense(inputs) + self.count + tf.cast(self.steps, tf.float32)
+        outputs = self.dense(inputs)
+        self.add_loss(self.penalty())
+        return outputs + self.count + tf.cast(self.steps, tf.float32)
 
 
 def counting():
     model = Counting()
     x = floats(4, 3)
     model(x)
-    return Case(model, {"inputs": x})
+    return Case(model, {"inputs": x}, losses_of_call=lambda: [model.penalty()])
 
 
 def several():

@@ -54,7 +54,7 @@ def published(folder):
                 before,
                 lambda: case.call(training=False),
                 lambda: case.call(training=True),
-                lambda: _regularization_losses(case.model),
+                lambda: [*_regularization_losses(case.model), *case.losses_of_call()],
                 trainable,
                 weights,
             )
@@ -243,6 +243,50 @@ def test_files_come_along(tmp_path):
     assert outputs["ids"].numpy().tolist() == [1, 0]
     assert outputs["counts"].numpy().tolist() == [-1, 7]
     assert module(words).numpy().tolist() == [2, 1]
+
+
+def test_tables_from_datasets_are_written_out(tmp_path):
+    """No dataset is left in the module: what the tables hold stands there."""
+    words = tf.data.Dataset.from_tensor_slices((["one", "two"], tf.constant([5, 1], tf.int64)))
+    initializer = tf.data.experimental.DatasetInitializer(words)
+    static, spread = tf.lookup.StaticHashTable(initializer, -1), tf.lookup.StaticVocabularyTable(initializer, 2)
+
+    def function(words):
+        return {"static": static.lookup(words), "spread": spread.lookup(words)}
+
+    spec = {"words": tf.TensorSpec([None], tf.string)}
+    hubkeras.publish(small(), tmp_path / "module", {"ids": (function, spec)})
+    given = tf.constant(["two", "one", "three"])
+    got = hubkeras.load(tmp_path / "module")(given, signature="ids", as_dict=True)
+    want = function(given)
+    for name in ("static", "spread"):
+        np.testing.assert_array_equal(got[name], want[name])
+
+
+class Adding(keras.layers.Layer):
+    """Adds a loss of a variable, one of the input, and one of a count of calls."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(3,), initializer="ones", name="scale")
+        self.count = self.add_weight(shape=(), initializer="zeros", trainable=False, name="count")
+
+    def call(self, inputs):
+        self.count.assign_add(1.0)
+        self.add_loss(0.5 * tf.reduce_sum(self.scale**2))
+        self.add_loss(tf.reduce_sum(self.scale * inputs))
+        self.add_loss(self.count + 0.0)
+        return inputs * self.scale
+
+
+def test_losses_of_variables_that_a_call_adds(tmp_path, caplog):
+    """They are regularization losses, of each variant once, also where several signatures are the model's call."""
+    model = keras.Sequential([keras.Input((3,), name="x"), Adding(), keras.layers.Dense(2, kernel_regularizer="l1")])
+    hubkeras.publish(model, tmp_path / "module", {"again": None})
+    assert "without 2 losses" in caplog.text
+    module = hubkeras.load(tmp_path / "module")
+    assert all(len(variant.regularization_losses) == 2 for variant in module.description.variants)
+    module.variable_map[model.layers[0].scale.path].assign([1.0, 2.0, 3.0])
+    assert [loss().numpy() for loss in module.regularization_losses][1] == 7
 
 
 def test_losses_of_inputs_are_left_out(tmp_path, caplog):
