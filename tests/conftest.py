@@ -1,9 +1,9 @@
 """What holds for every test: golden values are of a CPU without reordered sums, and long files come first."""
 
-import gc
 import os
 
 import pytest
+from forks import collect_seldom
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -52,7 +52,5 @@ def two_inputs(tmp_path_factory):
 
 
 def pytest_collection_finish():
-    """Has Python look for garbage less often: among all that TensorFlow keeps, that takes an eighth of the time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 10, 10)
+    """Has what tests made looked through for garbage, and not all that they import."""
+    collect_seldom()

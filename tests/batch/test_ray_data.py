@@ -65,22 +65,6 @@ def test_every_row_once_though_a_worker_dies(ray, texts):
     expect_vectors(few["id"].to_pylist(), few["default"].to_pylist())
 
 
-def test_errors_of_workers_arrive(ray, tmp_path):
-    """As they were raised there, with what went wrong."""
-    from hubkeras.batch.ray_data import error_of_worker, map_batches
-
-    def variant(tags):
-        del tags
-        y = v1.placeholder("int32", [None], "y")
-        return {"default": ({"y": y}, {"default": v1.gather(v1.constant([1.0, 2.0]), y)})}
-
-    module = build(tmp_path / "checked", variant)
-    rows = ray.data.from_arrow(pa.table({"y": pa.array([0, 7], pa.int32())}))
-    with pytest.raises(WorkerError, match="indices") as raised:
-        map_batches(rows, Predictor(module), concurrency=1).materialize()
-    assert str(error_of_worker(raised.value)).startswith("Cannot apply signature 'default'")
-
-
 def test_the_command_keeps_order_and_other_columns(ray, texts, tmp_path):
     """One file in, one file out."""
     source, result, rows = tmp_path / "texts.parquet", tmp_path / "vectors.parquet", 10_000
@@ -105,6 +89,22 @@ def test_the_command_reads_text(ray, two_inputs, tmp_path):
         rows = range(5)
         want = [{"name": f"n{row}", "default": [4.0 * row, 2.0 * row + 1], "text": str(row)} for row in rows]
         assert lines == want
+
+
+def test_errors_of_workers_arrive(ray, tmp_path):
+    """As they were raised there, with what went wrong."""
+    from hubkeras.batch.ray_data import error_of_worker, map_batches
+
+    def variant(tags):
+        del tags
+        y = v1.placeholder("int32", [None], "y")
+        return {"default": ({"y": y}, {"default": v1.gather(v1.constant([1.0, 2.0]), y)})}
+
+    module = build(tmp_path / "checked", variant)
+    rows = ray.data.from_arrow(pa.table({"y": pa.array([0, 7], pa.int32())}))
+    with pytest.raises(WorkerError, match="indices") as raised:
+        map_batches(rows, Predictor(module), concurrency=1).materialize()
+    assert str(error_of_worker(raised.value)).startswith("Cannot apply signature 'default'")
 
 
 def test_the_command_leaves_nothing_where_a_row_is_wrong(ray, tmp_path, capsys):
