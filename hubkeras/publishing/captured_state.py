@@ -17,7 +17,7 @@ from hubkeras.savedmodel.collection_defs import is_table_initializer
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from hubkeras.publishing.function_traces import Trace
 
@@ -55,10 +55,11 @@ class CapturedState:
 
     Args:
         purpose: For messages, what is being published.
+        roots: Trackable objects, such as models, that are published.
     """
 
-    def __init__(self, purpose: str) -> None:
-        self._purpose = purpose
+    def __init__(self, purpose: str, roots: Iterable[Any]) -> None:
+        self._purpose, self._roots = purpose, tuple(roots)
         self._tables: dict[int, PublishedTable] = {}
         self._assets: dict[int, str] = {}
 
@@ -79,12 +80,19 @@ class CapturedState:
             return None
         if id(tensor) not in self._assets:
             # An asset knows its path, a path does not know its asset, and what a function has captured is the path.
-            # This is slow, but nothing else leads back.
-            assets = (item for item in gc.get_objects() if isinstance(item, tf.saved_model.Asset))
-            if not any(asset.asset_path is tensor for asset in assets):
+            if not any(asset.asset_path is tensor for asset in self._known_assets()):
                 return None
             self._assets[id(tensor)] = str(Path(tensor.numpy().decode()).absolute())
         return self._assets[id(tensor)]
+
+    def _known_assets(self) -> Iterator[tf.saved_model.Asset]:
+        """Yields the assets of what is published, of its tables, and those that only a function holds on to."""
+        for root in (*self._roots, *(table.resource for table in self._tables.values())):
+            for item in tf.train.TrackableView(root).descendants():
+                if isinstance(item, tf.saved_model.Asset):
+                    yield item
+        # Slow, and blind after gc.freeze(), but nothing else leads to the last ones.
+        yield from (item for item in gc.get_objects() if isinstance(item, tf.saved_model.Asset))
 
     def _trace(self, handle: tf.Tensor) -> PublishedTable:
         resource = resource_of(handle)

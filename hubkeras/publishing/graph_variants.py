@@ -13,7 +13,7 @@ from hubkeras.publishing.captured_state import asset_node
 from hubkeras.publishing.function_traces import refuse_capture
 from hubkeras.publishing.shared_nodes import SharedNodes
 from hubkeras.publishing.tensor_infos import rename_tensors, tensor_names
-from hubkeras.publishing.update_ops import find_updates, order_draws
+from hubkeras.publishing.update_ops import find_seeds, find_updates, order_draws
 from hubkeras.publishing.variable_nodes import constant_node, op_name, unused_name
 from hubkeras.savedmodel.collection_defs import ASSET_FILEPATHS, ATTACHMENTS, TABLE_INITIALIZERS
 from hubkeras.savedmodel.protos import MetaGraphDef, ModuleAttachment, copy_of
@@ -21,7 +21,7 @@ from hubkeras.savedmodel.pruning import PLACEHOLDERS, prune
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from hubkeras.publishing.captured_state import CapturedState, PublishedTable
     from hubkeras.publishing.function_traces import Trace
@@ -60,13 +60,12 @@ class GraphVariantBuilder:
             if variable.trainable:
                 self._list("trainable_variables", variable.definition())
 
-    def add_signature(self, name: str, trace: Trace, seeds: Collection[str] = (), has_updates: bool = True) -> None:
+    def add_signature(self, name: str, trace: Trace, has_updates: bool = True) -> None:
         """Adds a signature, with its update ops.
 
         Args:
             name: Its name.
             trace: Its function.
-            seeds: Names of variables that random ops are seeded from.
             has_updates: Whether what it assigns is an update op.
         """
         scope, updates = self._unused_scope(name), find_updates(trace) if has_updates else []
@@ -80,7 +79,7 @@ class GraphVariantBuilder:
                 self._fetched += tensor_names([infos[key]])
         added = [rename(update) for update in updates if rename(update) not in self._updates]
         # Signatures with shared nodes have update ops in common, which are listed once.
-        order_draws(self._nodes, added, seeds)
+        order_draws(self._nodes, added, {rename(seed) for seed in find_seeds(trace, updates)})
         for update in added:
             self._list("update_ops", update)
             self._fetched.append(f"^{update}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -133,11 +132,12 @@ def _build(
         info = attachments[IMAGE_MODULE_INFO_KEY] = ImageModuleInfo()
         info.default_image_size.height, info.default_image_size.width = size
     traced = {tags: _trace(model, signatures, training, attachments) for tags, training in VARIANTS.items()}
-    variables = VariableTable([model, *(s.model for s in signatures.values() if s.model is not None)])
+    models = [model, *(s.model for s in signatures.values() if s.model is not None)]
+    variables = VariableTable(models)
     for variant in traced.values():
         for each in (*variant.signatures.values(), *variant.losses):
             variables.add_captured(each.variables)
-    description = describe_traces(traced, variables, f"model {model.name!r}", _seed_names(variables))
+    description = describe_traces(traced, variables, f"model {model.name!r}", models)
     return description, variables
 
 
@@ -189,11 +189,3 @@ def _warn_of_losses(model: keras.Model, left_out: int) -> None:
         model.name,
         left_out,
     )
-
-
-def _seed_names(variables: VariableTable) -> set[str]:
-    """Returns the names of the variables from which Keras seeds what is random."""
-    # A layer may hold its generators anywhere, and a function besides the model's layers: Keras has no list of all.
-    generators = [item for item in gc.get_objects() if isinstance(item, keras.random.SeedGenerator)]
-    found = [variables.find(generator.state.value.handle) for generator in generators]
-    return {variable.name for variable in found if variable is not None}

@@ -33,7 +33,7 @@ class PublishedObject:
         self.signatures = object_signatures(loaded)
         traced = {tags: _trace(loaded, self.signatures, training, purpose) for tags, training in VARIANTS.items()}
         table = object_table(loaded)
-        self.description: ModuleDescription = describe_traces(traced, table, purpose)
+        self.description: ModuleDescription = describe_traces(traced, table, purpose, [loaded.loaded])
         self.variables = {name: published.variable for name, published in table.by_name.items()}
         """By the names that they have in the module."""
 

@@ -14,7 +14,7 @@ from hubkeras.savedmodel.protos import SavedModel, dtypes
 from hubkeras.savedmodel.reader import describe_saved_model
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from hubkeras.publishing.function_traces import Trace
     from hubkeras.publishing.variable_nodes import VariableTable
@@ -38,7 +38,7 @@ class TracedVariant:
 
 
 def describe_traces(
-    variants: Mapping[Tags, TracedVariant], variables: VariableTable, purpose: str, seeds: Collection[str] = ()
+    variants: Mapping[Tags, TracedVariant], variables: VariableTable, purpose: str, roots: Iterable[Any]
 ) -> ModuleDescription:
     """Describes a module of traced functions.
 
@@ -46,15 +46,15 @@ def describe_traces(
         variants: The traces by the tags of the variants.
         variables: All variables of the functions.
         purpose: For messages, what is being published.
-        seeds: Names of variables that random ops are seeded from.
+        roots: Trackable objects, such as models, that the functions belong to.
     """
-    saved_model, files, state = SavedModel(saved_model_schema_version=1), AssetFiles(), CapturedState(purpose)
+    saved_model, files, state = SavedModel(saved_model_schema_version=1), AssetFiles(), CapturedState(purpose, roots)
     for tags, variant in variants.items():
         builder = GraphVariantBuilder(tags, variables, state, purpose)
         for each in variant.losses:
             builder.add_regularization_losses(each)
         for name, each in variant.signatures.items():
-            builder.add_signature(name, each, seeds, has_updates=name not in variant.self_updating)
+            builder.add_signature(name, each, has_updates=name not in variant.self_updating)
         for key, message in variant.attachments.items():
             builder.attach(key, message)
         meta_graph = saved_model.meta_graphs.add()

@@ -1,5 +1,6 @@
 """`hubkeras.publish`: the module computes and trains as the Keras model does, here and in the original."""
 
+import gc
 import json
 import os
 import subprocess
@@ -243,6 +244,38 @@ def test_files_come_along(tmp_path):
     assert outputs["ids"].numpy().tolist() == [1, 0]
     assert outputs["counts"].numpy().tolist() == [-1, 7]
     assert module(words).numpy().tolist() == [2, 1]
+
+
+def test_what_the_collector_does_not_see(tmp_path):
+    """Files and generators are found by what leads to them: after gc.freeze() no search in memory finds them."""
+    vocabulary, content = tmp_path / "words.txt", tmp_path / "content.txt"
+    vocabulary.write_text("one\ntwo\n")
+    content.write_text("text")
+
+    class Reading(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.content = tf.saved_model.Asset(str(content))
+
+        def call(self, inputs):
+            return tf.strings.join([inputs, tf.io.read_file(self.content.asset_path)])
+
+    x = keras.Input((), dtype="string", name="x")
+    read = keras.layers.StringLookup(vocabulary=str(vocabulary))(x), Reading()(x)
+    dropped = keras.layers.Dropout(0.5)(keras.ops.cast(read[0], "float32"))
+    model = keras.Model(x, {"ids": read[0], "text": read[1], "dropped": dropped})
+    gc.freeze()
+    try:
+        hubkeras.publish(model, tmp_path / "module")
+    finally:
+        gc.unfreeze()
+    module = hubkeras.load(tmp_path / "module")
+    assert sorted(p.name for p in (tmp_path / "module" / "assets").iterdir()) == ["content.txt", "words.txt"]
+    outputs = module(tf.constant(["two"]), as_dict=True)
+    assert (outputs["ids"].numpy().tolist(), outputs["text"].numpy().tolist()) == ([2], [b"twotext"])
+    # What draws waits for the update of its seed.
+    (update,) = module.description.variants[1].update_ops
+    assert any(f"^{update}" in node.input for node in module.description.variants[1].nodes.values())
 
 
 def test_tables_from_datasets_are_written_out(tmp_path):
