@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from hubkeras.conversion.saved_model import loss_checks
 from hubkeras.conversion.verification import Check
+from hubkeras.modules.defaults import DEFAULT
 from hubkeras.modules.export import write_module
 from hubkeras.modules.loader import load
 from hubkeras.modules.module import Module
 from hubkeras.modules.object_signatures import object_signatures
-from hubkeras.modules.output_names import DEFAULT
 from hubkeras.publishing.saved_objects import PublishedObject, object_table
 
 if TYPE_CHECKING:

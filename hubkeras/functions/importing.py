@@ -85,10 +85,8 @@ def import_with_contexts(graph: Subgraph, outside: Mapping[str, tf.Tensor]) -> d
         contexts.collection_def[collection].bytes_list.value.extend(values)
     with _import_errors(graph.purpose):
         _restore_collections(contexts, None)
-    return {
-        **{name: outside[name] for name in graph.fetches if name in outside},
-        **dict(zip(inner, imported, strict=True)),
-    }
+    known = {**outside, **dict(zip(inner, imported, strict=True))}
+    return {name: known[name] for name in graph.fetches}
 
 
 def import_whole_graph(

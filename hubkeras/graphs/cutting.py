@@ -26,7 +26,7 @@ from hubkeras.graphs.state_nodes import ResourceKey, is_state, resource_key
 from hubkeras.graphs.subgraph import Subgraph, consumers_of
 from hubkeras.savedmodel.collection_defs import read_table_initializers
 from hubkeras.savedmodel.graph_index import Graph
-from hubkeras.savedmodel.pruning import PLACEHOLDERS, prune
+from hubkeras.savedmodel.pruning import MUST_BE_FED, prune
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
@@ -138,9 +138,7 @@ class VariantGraph:
     def runnable(self, ops: Iterable[str], feeds: Sequence[str]) -> list[str]:
         """Returns those of `ops` that need no placeholder besides the fed tensors."""
         fed = set(feeds)
-        # A placeholder with a default blocks nothing: what hangs on it runs unfed, too.
-        unfed = [n for n, node in self.nodes.items() if node.op in PLACEHOLDERS - {"PlaceholderWithDefault"}]
-        blocked = {name for name in unfed if f"{name}:0" not in fed}
+        blocked = {n for n, node in self.nodes.items() if node.op in MUST_BE_FED and f"{n}:0" not in fed}
         pending = list(blocked)
         while pending:
             name = pending.pop()

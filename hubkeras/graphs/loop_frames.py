@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import FormatError
-from hubkeras.savedmodel.graph_index import input_node
+from hubkeras.savedmodel.graph_index import attribute, input_node
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -91,7 +91,7 @@ def find_frames(nodes: Mapping[str, Any], where: str) -> dict[str, Frame]:
 
 def _frame_of_outputs(node: Any, frame: Frame, parents: dict[str, Frame], where: str) -> Frame:
     if node.op in ENTERS:
-        name = node.attr["frame_name"].s.decode("utf-8", "replace") if "frame_name" in node.attr else ""
+        name = attribute(node, "frame_name").s.decode("utf-8", "replace")
         # TensorFlow demands the same of loops (graph/control_flow.cc), but only once the graph runs.
         if parents.setdefault(name, frame) != frame:
             raise _refusal(where, f"node {node.name!r}, which enters the loop {name!r} from another one")

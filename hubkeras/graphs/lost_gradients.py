@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import UnsupportedError
 from hubkeras.graphs.tensorflow_internals import has_gradient, set_gradient
+from hubkeras.savedmodel.graph_index import attribute
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,7 +49,7 @@ def _loses_gradient(node: Any) -> bool:
 
 def is_lost(node: Any) -> bool:
     """Tells whether the gradient of a node was marked as lost."""
-    return "_gradient_op_type" in node.attr and node.attr["_gradient_op_type"].s == _LOST.encode()
+    return attribute(node, "_gradient_op_type").s == _LOST.encode()
 
 
 def refuse_lost_gradients(imported: Iterable[tf.Operation]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hubkeras.errors import FormatError
 from hubkeras.graphs.op_registry import op_def
+from hubkeras.savedmodel.graph_index import attribute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,14 +52,14 @@ def argument_size(node: Any, argument: Any) -> int:
         FormatError: The node gives a negative number.
     """
     if argument.number_attr:
-        size = node.attr[argument.number_attr].i if argument.number_attr in node.attr else 0
+        size = attribute(node, argument.number_attr).i
         if size < 0:
             raise FormatError(
                 f"Cannot read node {node.name!r}", expected=f"{argument.number_attr} >= 0", received=str(size)
             )
         return size
     if argument.type_list_attr:
-        return len(node.attr[argument.type_list_attr].list.type) if argument.type_list_attr in node.attr else 0
+        return len(attribute(node, argument.type_list_attr).list.type)
     return 1
 
 

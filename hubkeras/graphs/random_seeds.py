@@ -86,13 +86,9 @@ def seed_attributes(graph: Subgraph, next_seed: Callable[[], tuple[int | None, i
     """
 
     def is_unseeded(node: Any) -> bool:
-        return (
-            is_random(node.op)
-            and not _has_seed(node)
-            # A placeholder is a seed that the function's caller gives.
-            and "placeholder"
-            not in {node.attr[name].WhichOneof("value") for name in ("seed", "seed2") if name in node.attr}
-        )
+        kinds = {attribute(node, name).WhichOneof("value") for name in ("seed", "seed2")}
+        # A placeholder is a seed that the function's caller gives.
+        return is_random(node.op) and not _has_seed(node) and "placeholder" not in kinds
 
     if not any(map(is_unseeded, graph.all_nodes())):
         return graph
@@ -132,9 +128,8 @@ def _draw_from(node: Any, seed: str) -> None:
         # The default of Multinomial; asking for an attribute that is not there makes it 0, which is no dtype.
         node.attr["output_dtype"].type = node.attr["output_dtype"].type or dtypes.DT_INT64
     node.op = op
-    for attr in ("seed", "seed2"):
-        if attr in node.attr:
-            del node.attr[attr]
+    for name in ("seed", "seed2"):
+        node.attr.pop(name, None)
     node.attr["Tseed"].type = dtypes.DT_INT32
     node.input.insert(position, seed)
 
@@ -186,7 +181,7 @@ class _LoopCounters:
         own = NodeDef(name=scope, op="RandomUniformInt", input=inputs)
         own.attr["T"].type = own.attr["Tout"].type = dtypes.DT_INT32
         for name in ("seed", "seed2"):
-            own.attr[name].i = node.attr[name].i if name in node.attr else 0
+            own.attr[name].i = attribute(node, name).i
         self.made.append(own)
         return scope
 

@@ -21,7 +21,7 @@ import tensorflow as tf
 from hubkeras.graphs.op_registry import op_def
 from hubkeras.graphs.subgraph import STATE, by_name, used_tensors
 from hubkeras.graphs.tensorflow_internals import never_differentiable
-from hubkeras.savedmodel.graph_index import data_input_texts
+from hubkeras.savedmodel.graph_index import attribute, data_input_texts
 from hubkeras.savedmodel.protos import NodeDef, copy_of, dtypes
 from hubkeras.savedmodel.refs import Ref
 
@@ -114,7 +114,7 @@ def cannot_repeat(nodes: Iterable[Any]) -> Iterator[Any]:
 def take_rows(graph: Subgraph) -> Subgraph:
     """Lets nodes that stand for rows which were kept be just that, once gradients are taken; they are changed."""
     for node in graph.nodes.values():
-        if "_gradient_op_type" in node.attr and node.attr["_gradient_op_type"].s == _GRADIENT.encode():
+        if attribute(node, "_gradient_op_type").s == _GRADIENT.encode():
             dtype = node.attr["T"].list.type[0]
             node.op = "Identity"
             node.attr.clear()

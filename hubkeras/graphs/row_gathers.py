@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.graphs.subgraph import consumers_of
-from hubkeras.savedmodel.graph_index import VARIABLE_OPS
+from hubkeras.savedmodel.graph_index import VARIABLE_OPS, attribute
 from hubkeras.savedmodel.protos import NodeDef, dtypes
 from hubkeras.savedmodel.refs import Ref
 
@@ -73,7 +73,7 @@ def _is_lookup(node: Any, source: str, index: Mapping[str, Any]) -> bool:
     if node.op == "Gather":
         return True
     axis = index.get(Ref.parse(node.input[2]).node)
-    if axis is None or axis.op != "Const" or ("batch_dims" in node.attr and node.attr["batch_dims"].i):
+    if axis is None or axis.op != "Const" or attribute(node, "batch_dims").i:
         return False
     # Not made an array of: nothing has looked yet at whether it fits its shape and what that takes.
     value = axis.attr["value"].tensor

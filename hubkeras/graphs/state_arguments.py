@@ -17,7 +17,7 @@ from hubkeras.errors import UnsupportedError
 from hubkeras.graphs.specialization import drop_private_attributes
 from hubkeras.graphs.state_nodes import gives_reference, is_state
 from hubkeras.graphs.subgraph import INPUT, STATE, by_name
-from hubkeras.savedmodel.graph_index import VARIABLE_OPS, data_input_texts
+from hubkeras.savedmodel.graph_index import VARIABLE_OPS, attribute, data_input_texts
 from hubkeras.savedmodel.protos import NodeDef, copy_of, dtypes
 from hubkeras.savedmodel.pruning import PLACEHOLDERS
 from hubkeras.savedmodel.refs import Ref
@@ -127,8 +127,7 @@ class _Rewriter:
         for name in self.state:
             node = self.nodes[name]
             if gives_reference(node.op):
-                dtype = node.attr["dtype"].type if "dtype" in node.attr else 0  # asking for it would write it
-                handles[f"{name}:0"] = _Handle(self.new_names[f"{name}:0"], dtype, "")
+                handles[f"{name}:0"] = _Handle(self.new_names[f"{name}:0"], attribute(node, "dtype").type, "")
         found = bool(handles)
         # A file need not list nodes behind their inputs, and loops cannot: so round and round until nothing is new.
         while found:

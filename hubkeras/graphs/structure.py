@@ -237,8 +237,8 @@ class _Checker:
 
     def _check_dense_table(self, node: Any) -> None:
         """Checks how many buckets a table has before anything is in it."""
-        elements = self._check_shape(node, node.attr["value_shape"].shape) if "value_shape" in node.attr else 1
-        size = node.attr["initial_num_buckets"].i * elements * 8 if "initial_num_buckets" in node.attr else 0
+        elements = self._check_shape(node, attribute(node, "value_shape").shape)
+        size = attribute(node, "initial_num_buckets").i * elements * 8
         if size > _MOST_CONSTANT_BYTES:
             self.refuse(f"node {node.name!r}, a table that takes {size} bytes while it is empty")
 

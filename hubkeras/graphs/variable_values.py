@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from hubkeras.graphs.subgraph import STATE, by_name, consumers_of
+from hubkeras.savedmodel.graph_index import attribute
 from hubkeras.savedmodel.protos import copy_of
 from hubkeras.savedmodel.refs import Ref
 
@@ -54,9 +55,7 @@ def _users(source: str, nodes: Mapping[str, Any], consumers: Mapping[str, Any]) 
             uses = [k for k, text in enumerate(user.input) if _is_data(text, name)]
             if not uses or user.name in found:
                 continue
-            # Asking a node for an attribute that it lacks would give it an empty one.
-            in_batches = "batch_dims" in user.attr and user.attr["batch_dims"].i
-            if uses != [0] or user.op not in _READS.keys() | _PASSES_ON or in_batches:
+            if uses != [0] or user.op not in _READS.keys() | _PASSES_ON or attribute(user, "batch_dims").i:
                 return None
             found[user.name] = user
             if user.op in _PASSES_ON:

@@ -128,7 +128,8 @@ def symbolic_outputs(
                 received=f"output {name!r} of unknown rank",
                 fix="Pass output_shape=, the shape of the output without the batch axis, or a dict of such shapes",
             )
-        outputs[name] = _symbolic(info, tuple(shape))
+        is_ragged = isinstance(info.type_spec, tf.RaggedTensorSpec)
+        outputs[name] = keras.KerasTensor(tuple(shape), info.dtype.name, sparse=info.is_sparse, ragged=is_ragged)
     return outputs if key is None else outputs[key]
 
 
@@ -160,11 +161,3 @@ def _wrong_shape(given: tf.TensorShape, found: tf.TensorShape, what: str) -> Lay
         expected=f"a shape that fits {found}, which the module returns",
         received=str(given[1:]),
     )
-
-
-def _symbolic(info: ParsedTensorInfo, shape: tuple[int | None, ...]) -> keras.KerasTensor:
-    if info.is_sparse:
-        return keras.KerasTensor(shape, info.dtype.name, sparse=True)
-    if isinstance(info.type_spec, tf.RaggedTensorSpec):
-        return keras.KerasTensor(shape, info.dtype.name, ragged=True)
-    return keras.KerasTensor(shape, info.dtype.name)

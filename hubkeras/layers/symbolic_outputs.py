@@ -11,18 +11,15 @@ import tensorflow as tf
 def describe(outputs: Any) -> Any:
     """Returns what JSON can hold of the dtypes and shapes of outputs, None if they are no tensors of known rank."""
     if isinstance(outputs, dict):
-        return _nest("dict", outputs, {k: describe(v) for k, v in outputs.items()})
+        named = {k: describe(v) for k, v in outputs.items()}
+        return {"dict": named} if named and all(named.values()) else None
     if isinstance(outputs, (list, tuple)):
-        return _nest("list", outputs, [describe(v) for v in outputs])
+        listed = [describe(v) for v in outputs]
+        return {"list": listed} if listed and all(listed) else None
     if not isinstance(outputs, tf.Tensor) or outputs.shape.rank is None:
         return None
     # The first axis is the batch, whose size in this call says nothing about the next one.
     return {"dtype": outputs.dtype.name, "shape": [None, *outputs.shape[1:]] if outputs.shape.rank else []}
-
-
-def _nest(kind: str, outputs: Any, described: Any) -> Any:
-    values = described.values() if kind == "dict" else described
-    return {kind: described} if all(values) and len(outputs) else None
 
 
 def symbolic(description: Any) -> Any:

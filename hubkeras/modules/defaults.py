@@ -9,8 +9,8 @@ from hubkeras.errors import OutputError, SignatureError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-_SIGNATURES = ("default", "serving_default")
-_OUTPUT = "default"
+DEFAULT = "default"
+_SIGNATURES = (DEFAULT, "serving_default")
 
 
 def default_signature(names: Collection[str]) -> str | None:
@@ -56,9 +56,9 @@ def choose_output(key: str | None, names: Collection[str], owner: str, *, fix: s
     Raises:
         OutputError: There is no such output, or none that could be the default.
     """
-    if key is None and _OUTPUT not in names and len(names) == 1 and or_only:
+    if key is None and DEFAULT not in names and len(names) == 1 and or_only:
         return next(iter(names))
-    chosen = _OUTPUT if key is None else key
+    chosen = DEFAULT if key is None else key
     if chosen in names:
         return chosen
     raise OutputError(

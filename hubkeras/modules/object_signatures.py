@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
+from hubkeras.modules.defaults import DEFAULT
 from hubkeras.modules.object_calls import call_functions
-from hubkeras.modules.output_names import DEFAULT, name_outputs
+from hubkeras.modules.output_names import name_outputs
 from hubkeras.modules.tf2_objects import all_variables
 
 if TYPE_CHECKING:

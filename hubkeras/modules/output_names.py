@@ -7,7 +7,7 @@ from typing import Any
 
 import tensorflow as tf
 
-DEFAULT = "default"
+from hubkeras.modules.defaults import DEFAULT
 
 
 def name_outputs(outputs: Any, names: Sequence[str] = ()) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from hubkeras.errors import PublishingError, SignatureTypeError
 from hubkeras.layers.keras_internals import built_shapes
-from hubkeras.modules.output_names import DEFAULT, flat_names, name_outputs
+from hubkeras.modules.defaults import DEFAULT
+from hubkeras.modules.output_names import flat_names, name_outputs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

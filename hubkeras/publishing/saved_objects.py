@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hubkeras.modules.defaults import DEFAULT
 from hubkeras.modules.object_signatures import object_signatures, object_variables
-from hubkeras.modules.output_names import DEFAULT
 from hubkeras.publishing.traced_modules import VARIANTS, TracedVariant, describe_traces, trace_signature
 from hubkeras.publishing.variable_nodes import VariableTable
 

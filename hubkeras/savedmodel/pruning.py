@@ -1,4 +1,4 @@
-"""What of a graph some tensors and ops need: the one search for it."""
+"""The one search for what some tensors and ops need of a graph."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from hubkeras.savedmodel.refs import Ref
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-PLACEHOLDERS = frozenset({"Placeholder", "PlaceholderV2", "PlaceholderWithDefault"})
+MUST_BE_FED = frozenset({"Placeholder", "PlaceholderV2"})
+"""Not one with a default, which runs unfed as well."""
+PLACEHOLDERS = MUST_BE_FED | {"PlaceholderWithDefault"}
 
 
 class Pruned(NamedTuple):
@@ -53,8 +55,7 @@ def prune(nodes: Mapping[str, Any], fetches: Iterable[str], feeds: Collection[st
         if node is None:
             missing.append(ref.node)
             continue
-        # Not one with a default, which runs unfed as well.
-        if node.op in {"Placeholder", "PlaceholderV2"}:
+        if node.op in MUST_BE_FED:
             unfed.append(ref.node)
         pending.extend(node.input)
     # In the graph's order, so that the same fetches give the same graph each time.
