@@ -13,7 +13,7 @@ from hubkeras.graphs.tensorflow_internals import decode_type_spec
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from hubkeras.savedmodel.description import SignatureSpec, TensorInfo
+    from hubkeras.savedmodel.description import TensorInfo
 
 
 class ParsedTensorInfo:
@@ -135,14 +135,9 @@ def _with_shape(tensor: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
     return tensor
 
 
-def input_infos(signature: SignatureSpec) -> dict[str, ParsedTensorInfo]:
-    """Returns what a signature says about its inputs, by name."""
-    return {name: ParsedTensorInfo(info) for name, info in signature.inputs.items()}
-
-
-def output_infos(signature: SignatureSpec) -> dict[str, ParsedTensorInfo]:
-    """Returns what a signature says about its outputs, by name."""
-    return {name: ParsedTensorInfo(info) for name, info in signature.outputs.items()}
+def parse_infos(infos: Mapping[str, TensorInfo]) -> dict[str, ParsedTensorInfo]:
+    """Returns what a signature says about its inputs or outputs, by name."""
+    return {name: ParsedTensorInfo(info) for name, info in infos.items()}
 
 
 def flatten_all(infos: Mapping[str, ParsedTensorInfo], values: Mapping[str, Any]) -> list[tf.Tensor]:

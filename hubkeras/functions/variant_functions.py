@@ -13,7 +13,7 @@ from hubkeras.functions.build_lock import BUILDING
 from hubkeras.functions.building import build
 from hubkeras.functions.resources import Table, run_with_tables
 from hubkeras.functions.state import replica
-from hubkeras.functions.tensor_info import flatten_all, input_infos, output_infos, pack_all
+from hubkeras.functions.tensor_info import flatten_all, pack_all, parse_infos
 from hubkeras.graphs.cutting import VariantGraph
 from hubkeras.graphs.state_nodes import is_static_table, resource_key
 from hubkeras.savedmodel.graph_index import VARIABLE_OPS
@@ -37,7 +37,7 @@ class SignatureFunction:
         self, variant: VariantFunctions, signature: SignatureSpec, outputs: Sequence[str], update: bool
     ) -> None:
         self.inputs, wanted = variant.inputs(signature.name), frozenset(outputs)
-        self.outputs = {name: info for name, info in output_infos(signature).items() if name in wanted}
+        self.outputs = parse_infos({name: info for name, info in signature.outputs.items() if name in wanted})
         feeds, fetches = signature.input_tensors, signature.output_tensors(wanted)
         specs = [s for info in self.inputs.values() for s in info.component_specs]
         targets = variant.graph.runnable(variant.graph.variant.update_ops, feeds) if update else []
@@ -100,7 +100,7 @@ class VariantFunctions:
             SignatureError: There is none of this name.
         """
         if name not in self._inputs:
-            self._inputs[name] = input_infos(self.signature(name))
+            self._inputs[name] = parse_infos(self.signature(name).inputs)
         return self._inputs[name]
 
     def function(self, name: str, outputs: Sequence[str] | None = None, update: bool = False) -> SignatureFunction:

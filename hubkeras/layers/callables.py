@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from hubkeras.errors import InputError, LayerError, OutputError, SignatureError
-from hubkeras.functions.tensor_info import input_infos, output_infos
+from hubkeras.functions.tensor_info import parse_infos
 from hubkeras.layers.config import LayerSpec
 from hubkeras.modules.defaults import choose_output
 from hubkeras.modules.inputs import by_name, normalize
@@ -41,8 +41,7 @@ class ModuleCallable:
         self.module = self.loaded = module
         self.signature = module.signature_name(signature)
         spec = module.variant().signature(self.signature)
-        self.inputs = input_infos(spec)
-        self.outputs = output_infos(spec)
+        self.inputs, self.outputs = parse_infos(spec.inputs), parse_infos(spec.outputs)
         self.output_key = None if as_dict else _choose_output(output_key, self.outputs, self.signature)
         if self.output_key is not None:
             self.outputs = {self.output_key: self.outputs[self.output_key]}

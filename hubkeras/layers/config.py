@@ -18,8 +18,8 @@ import keras
 import tensorflow as tf
 
 from hubkeras.errors import HubKerasError, LayerError
-from hubkeras.functions.tensor_info import ParsedTensorInfo
-from hubkeras.layers.symbolic_outputs import symbolic
+from hubkeras.functions.tensor_info import ParsedTensorInfo, parse_infos
+from hubkeras.layers.described_outputs import symbolic
 from hubkeras.savedmodel.description import Format, Kind, TensorInfo, VariableSpec
 
 if TYPE_CHECKING:
@@ -61,17 +61,17 @@ class LayerSpec:
     state: str = ""
     """Names the variables in their process: layers over one module have the same."""
     returned: Any = None
-    """What the last call returned, as `symbolic_outputs.describe` tells it, where no signature says so."""
+    """What the last call returned, as `described_outputs.describe` tells it, where no signature says so."""
 
     @cached_property
     def input_infos(self) -> dict[str, ParsedTensorInfo] | None:
         """What is known of the inputs."""
-        return None if self.inputs is None else {n: ParsedTensorInfo(i) for n, i in self.inputs.items()}
+        return None if self.inputs is None else parse_infos(self.inputs)
 
     @cached_property
     def output_infos(self) -> dict[str, ParsedTensorInfo] | None:
         """What is known of the outputs."""
-        return None if self.outputs is None else {n: ParsedTensorInfo(i) for n, i in self.outputs.items()}
+        return None if self.outputs is None else parse_infos(self.outputs)
 
     @property
     def declared_bytes(self) -> int:

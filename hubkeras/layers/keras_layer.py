@@ -14,6 +14,7 @@ from hubkeras.functions.smart_cond import smart_cond
 from hubkeras.functions.tracebacks import SHORTENED, ShortTracebacks, hide_inner_frames
 from hubkeras.layers.binding import Declaration, ModuleBinding, declaration_of, require_at_hand
 from hubkeras.layers.config import json_values, read_config, read_damaged
+from hubkeras.layers.described_outputs import describe, placeholders, symbolic
 from hubkeras.layers.distribution import require_scope
 from hubkeras.layers.dtype_policy import choose_policy
 from hubkeras.layers.embedding import embed as embed_module
@@ -31,7 +32,6 @@ from hubkeras.layers.output_shapes import (
     symbolic_outputs,
     unknown_outputs,
 )
-from hubkeras.layers.symbolic_outputs import describe, placeholders, symbolic
 from hubkeras.layers.traced_outputs import trace_outputs
 from hubkeras.layers.tracking import TrackingLayer, warn_if_nothing_trains
 from hubkeras.layers.weight_files import load_values, store_values

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from hubkeras.errors import AttachmentError
-from hubkeras.functions.tensor_info import ParsedTensorInfo, input_infos, output_infos
+from hubkeras.functions.tensor_info import ParsedTensorInfo, parse_infos
 from hubkeras.modules.defaults import choose_signature
 from hubkeras.modules.variants import choose_variant
 
@@ -65,7 +65,7 @@ class DescribedModule:
             signature: Its name; None for the default one.
             tags: Of the graph variant; None for the default ones.
         """
-        return input_infos(self._variant(tags).signatures[self.signature_name(signature, tags)])
+        return parse_infos(self._variant(tags).signatures[self.signature_name(signature, tags)].inputs)
 
     def get_output_info_dict(
         self, signature: str | None = None, tags: Iterable[str] | None = None
@@ -76,7 +76,7 @@ class DescribedModule:
             signature: Its name; None for the default one.
             tags: Of the graph variant; None for the default ones.
         """
-        return output_infos(self._variant(tags).signatures[self.signature_name(signature, tags)])
+        return parse_infos(self._variant(tags).signatures[self.signature_name(signature, tags)].outputs)
 
     def get_attached_message(
         self, key: str, message_type: type[M], tags: Iterable[str] | None = None, required: bool = False

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import InputError
-from hubkeras.functions.tensor_info import ParsedTensorInfo
+from hubkeras.functions.tensor_info import parse_infos
 from hubkeras.graphs.tensorflow_internals import encode_type_spec
 from hubkeras.modules.inputs import normalize
 from hubkeras.savedmodel.description import TensorInfo
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from hubkeras.functions.tensor_info import ParsedTensorInfo
 
 CALL = "__call__"
 _NO_FUNCTION = ("Could not find matching concrete function", "Binding inputs to tf.function failed")
@@ -74,7 +76,7 @@ def _first_argument(function: tf.types.experimental.ConcreteFunction) -> ObjectI
 
 def infos_of(specs: Mapping[str, tf.TypeSpec]) -> dict[str, ParsedTensorInfo]:
     """Returns what the specifications of a function of TF2 say about its inputs or outputs."""
-    return {name: ParsedTensorInfo(_info_of(name, spec)) for name, spec in specs.items()}
+    return parse_infos({name: _info_of(name, spec) for name, spec in specs.items()})
 
 
 def _info_of(name: str, spec: Any) -> TensorInfo:

@@ -12,7 +12,7 @@ from hubkeras.compat.v1.meta_graphs import asset_tensors, prepare, state_nodes
 from hubkeras.compat.v1.scopes import free_name_scope
 from hubkeras.errors import UnsupportedError
 from hubkeras.functions.importing import import_whole_graph
-from hubkeras.functions.tensor_info import flatten_all, output_infos
+from hubkeras.functions.tensor_info import flatten_all, parse_infos
 from hubkeras.graphs.lost_gradients import find_lost_gradients
 from hubkeras.graphs.tensorflow_internals import control_flow_context, in_tpu_function
 from hubkeras.savedmodel.protos import dtypes
@@ -100,7 +100,7 @@ def apply(
     known = {**outside, **fed}
     return {
         name: _pack(info, [_tensor(graph, known, scope, t) for t in info.description.tensors])
-        for name, info in output_infos(signature).items()
+        for name, info in parse_infos(signature.outputs).items()
     }
 
 

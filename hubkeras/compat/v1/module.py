@@ -14,7 +14,7 @@ from hubkeras.compat.v1.scopes import free_state_scope
 from hubkeras.compat.v1.state_graph import StateGraph
 from hubkeras.compat.v1.tensorflow_errors import as_in_tensorflow
 from hubkeras.errors import GraphError, HandleError, SignatureError, TagsError
-from hubkeras.functions.tensor_info import input_infos, output_infos
+from hubkeras.functions.tensor_info import parse_infos
 from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.tensorflow_internals import in_tpu_function, orders_all_ops
 from hubkeras.modules.defaults import choose_output
@@ -136,9 +136,9 @@ class Module:
                 "of their own unless tf.compat.v1.disable_control_flow_v2() was called first",
             )
         chosen = self._signature(signature)
-        infos = dict(sorted(input_infos(chosen).items()))
+        infos = dict(sorted(parse_infos(chosen.inputs).items()))
         _check_kinds(chosen.name, "input", infos)
-        _check_kinds(chosen.name, "output", output_infos(chosen))
+        _check_kinds(chosen.name, "output", parse_infos(chosen.outputs))
         outputs = apply(
             self._spec.description,
             self._variant,
