@@ -30,7 +30,7 @@ from hubkeras.functions.build_lock import control_flow_v1
 from hubkeras.functions.building import SEED_SPEC, Tensors, reserved_names, split_arguments, wrap
 from hubkeras.functions.importing import gradient_errors, import_graph, import_with_contexts
 from hubkeras.graphs.gradient_graphs import cut_gradient
-from hubkeras.graphs.random_seeds import SEED
+from hubkeras.graphs.random_seeds import SEED, SEED_NODE
 from hubkeras.graphs.residuals import RESIDUAL, find_residuals
 from hubkeras.graphs.subgraph import INPUT, STATE, used_tensors
 from hubkeras.graphs.tensorflow_internals import handle_spec, set_gradient
@@ -267,7 +267,7 @@ class Backward:
                 )
 
     def _make_sources(self) -> dict[str, tf.Tensor]:
-        sources = {SEED: tf.compat.v1.placeholder(tf.int32, [2], SEED[:-2])}
+        sources = {SEED: tf.compat.v1.placeholder(tf.int32, [2], SEED_NODE)}
         for i, spec in enumerate(self.residual_specs):
             sources[f"{RESIDUAL}/{i}:0"] = tf.compat.v1.placeholder(spec.dtype, spec.shape, f"{RESIDUAL}/{i}")
         for i, handle in enumerate(self.state):

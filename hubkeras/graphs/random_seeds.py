@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
     from hubkeras.graphs.subgraph import Subgraph
 
-SEED = "hubkeras_seed:0"
+SEED_NODE = "hubkeras_seed"
+"""Name that no node bears: of the seed that a call brings."""
+SEED = f"{SEED_NODE}:0"
 
 _STATELESS = {
     "RandomUniform": ("StatelessRandomUniform", 1),
@@ -67,7 +69,7 @@ def draw_from_seed(graph: Subgraph) -> tuple[Subgraph, bool]:
     contexts = graph.contexts.adopt(counters.owners)
     seeded = dataclasses.replace(graph, nodes=by_name([*nodes.values(), *counters.made]), contexts=contexts)
     # Where all chosen ops have a seed of their own, nothing takes the call's.
-    return seeded, any(Ref.parse(text).node == SEED[:-2] for node in seeded.nodes.values() for text in node.input)
+    return seeded, any(Ref.parse(text).node == SEED_NODE for node in seeded.nodes.values() for text in node.input)
 
 
 @cache
@@ -147,7 +149,7 @@ class _LoopCounters:
     def seed(self, node: Any) -> str:
         """Returns the tensor to draw from in one random op."""
         loops = self.contexts.loops_around(node)
-        seed = self._own_seed(node) if _has_seed(node) else SEED[:-2]
+        seed = self._own_seed(node) if _has_seed(node) else SEED_NODE
         for loop in loops:
             seed = self._enter(loop, seed)
         scope = f"{node.name}/_seed"

@@ -264,12 +264,6 @@ def function_graphs(graph: tf.Graph) -> list[tf.Graph]:
     return [function.graph for function in graph._functions.values() if getattr(function, "graph", None) is not None]
 
 
-def in_tpu_function(graph: tf.Graph) -> bool:
-    """Tells whether a graph is a function's that is replicated on a TPU: all its ops run, over state from outside."""
-    context = control_flow_context(graph)
-    return graph.building_function and type(context).__name__.endswith("TPUReplicateContext")
-
-
 def gradient_function(op: tf.Operation) -> Callable[..., Any]:
     """Returns the function of an op and the gradients of its outputs that gives those of its inputs."""
     return _private("framework.ops.get_gradient_function")(op)

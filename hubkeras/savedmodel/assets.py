@@ -43,7 +43,7 @@ def read_assets(
         known = assets.get(tensor)
         if known is None:
             assets[tensor] = AssetSpec(tensor, asset.filename, module, sources.get(asset.filename))
-            _is_there(assets[tensor])  # whether it is there matters to who reads it, its name to all
+            _is_there(assets[tensor])  # for its error: the name matters to all, whether it is there to who reads it
         # TF1 files list every asset in two places. Where these differ, TensorFlow and others go by different ones.
         elif known.filename != asset.filename:
             raise FormatError(

@@ -14,7 +14,7 @@ from hubkeras.errors import UnsupportedError
 from hubkeras.functions.importing import import_whole_graph
 from hubkeras.functions.tensor_info import flatten_all, parse_infos
 from hubkeras.graphs.lost_gradients import find_lost_gradients
-from hubkeras.graphs.tensorflow_internals import control_flow_context, in_tpu_function
+from hubkeras.graphs.tensorflow_internals import control_flow_context
 from hubkeras.savedmodel.protos import dtypes
 from hubkeras.savedmodel.pruning import prune
 from hubkeras.savedmodel.refs import Ref
@@ -29,6 +29,12 @@ if TYPE_CHECKING:
 _KEYS = tf.compat.v1.GraphKeys
 _COLLECTIONS = (_KEYS.ASSET_FILEPATHS, _KEYS.COND_CONTEXT, _KEYS.WHILE_CONTEXT)
 _log = logging.getLogger("hubkeras")
+
+
+def in_tpu_function(graph: tf.Graph) -> bool:
+    """Tells whether a graph is a function's that is replicated on a TPU: all its ops run, over state from outside."""
+    context = control_flow_context(graph)
+    return graph.building_function and type(context).__name__.endswith("TPUReplicateContext")
 
 
 def apply(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import tensorflow as tf
 
-from hubkeras.compat.v1.apply_graph import apply
+from hubkeras.compat.v1.apply_graph import apply, in_tpu_function
 from hubkeras.compat.v1.missing_ops import check_ops
 from hubkeras.compat.v1.module_specs import load_module_spec
 from hubkeras.compat.v1.scopes import free_state_scope
@@ -16,7 +16,7 @@ from hubkeras.compat.v1.tensorflow_errors import as_in_tensorflow
 from hubkeras.errors import GraphError, HandleError, SignatureError, TagsError
 from hubkeras.functions.tensor_info import parse_infos
 from hubkeras.graphs.first_look import look_at
-from hubkeras.graphs.tensorflow_internals import in_tpu_function, orders_all_ops
+from hubkeras.graphs.tensorflow_internals import orders_all_ops
 from hubkeras.modules.defaults import choose_output
 from hubkeras.modules.export import write_graphs
 from hubkeras.modules.inputs import normalize
