@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
@@ -64,7 +64,8 @@ class BoundSubgraph:
             raise UnsupportedError(f"Cannot build {what}: a function with a gradient of its own holds variables")
 
     @built_once
-    def _function(self) -> Callable[..., list[tf.Tensor]]:
+    def _with_gradients(self) -> Callable[..., list[tf.Tensor]]:
+        """The function whose gradients can be taken, and which draws from a seed if it draws at all."""
         state = self._variant.handles(self.graph)
         if self.graph.needs_replay:
             return build_replayed(self._seeded, self._differentiable, state, self._specs, self._draws)
@@ -74,15 +75,15 @@ class BoundSubgraph:
     def _plain(self) -> Callable[..., list[tf.Tensor]]:
         """The function without what gradients and seeds need: it takes time, and freezing and converters refuse it."""
         if not self.graph.needs_replay and not self._draws:
-            return self._function
+            return self._with_gradients
         graph = seed_attributes(self.graph, _next_seed)
         return build(graph, self._variant.handles(graph), self._specs)
 
     @built_once
-    def _open(self) -> Callable[..., list[tf.Tensor]]:
+    def _to_take_apart(self) -> Callable[..., list[tf.Tensor]]:
         """The function for whoever takes the call apart: what it is made of has gradients in a plain graph."""
         if not self.graph.needs_replay:
-            return self._function
+            return self._with_gradients
         return build(self._differentiable, self._variant.handles(self.graph), self._specs, self._draws)
 
     @cached_property
@@ -128,11 +129,14 @@ class BoundSubgraph:
                 note = note_access if watch or not variable.trainable else note_frozen_access
                 note(replica(variable))
         opened = opened_calls()
-        replays = gradients and (may_be_differentiated or self._is_random)
-        function: Any = self._open if opened is not None else self._function if replays else self._plain
         if opened is not None:
-            arguments = len(self.graph.state) + self._draws
-            opened[function.name.decode()] = FunctionContexts(self._differentiable.contexts, arguments)
+            function = self._to_take_apart
+            before_inputs = len(self.graph.state) + self._draws
+            opened[function.name.decode()] = FunctionContexts(self._differentiable.contexts, before_inputs)
+        elif gradients and (may_be_differentiated or self._is_random):
+            function = self._with_gradients
+        else:
+            function = self._plain
         if (gradients or opened is not None) and self._draws:
             inputs = [draw_seed() if draw_seed is not None else random_seed(), *inputs]
         find = self._variant.handle
