@@ -1,4 +1,4 @@
-"""The functions of a graph, and the one walk over which of them something can come to run."""
+"""The functions of a graph, and the one walk over those that something can come to run."""
 
 from __future__ import annotations
 

@@ -15,13 +15,7 @@ def paused_collection() -> Iterator[None]:
     """Pauses the cyclic garbage collector.
 
     Building a graph makes some ten thousand objects that all stay; with TensorFlow's own million around, the full
-    collections which that sets off take as long as the building itself.
-
-    Example:
-        >>> with paused_collection():
-        ...     objects = [[] for _ in range(10_000)]
-
-    It does not run a collection at the end, and a collector that is off already stays off.
+    collections that these set off take as long as the building itself. A collector that is off already stays off.
     """
     was_on = gc.isenabled()
     gc.disable()

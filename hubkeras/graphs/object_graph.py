@@ -237,7 +237,7 @@ def _is_index(name: str) -> bool:
 
 
 def _references(node: Any) -> Iterable[int]:
-    """Returns the numbers of the objects that an object names, functions captured apart."""
+    """Returns the numbers of the objects that an object names, without those that functions captured."""
     savers = ((saver.save_function, saver.restore_function) for saver in node.saveable_objects.values())
     slots = ((slot.original_variable_node_id, slot.slot_variable_node_id) for slot in node.slot_variables)
     children = (reference.node_id for reference in (*node.children, *node.dependencies))

@@ -25,7 +25,7 @@ _BUSY = frozenset((408, 429, *range(500, 600)))
 _LONGEST_WAIT = 120.0
 _SHOWN_BYTES = 120
 _RATE_WINDOW = 60.0
-"""Seconds of waiting over which the rate of a body is taken."""
+"""Seconds of waiting over which the rate of a body is measured."""
 # "identity", as some servers would else send a .tar.gz with "Content-Encoding: gzip", which a range cannot resume.
 _HEADERS = {"User-Agent": "hubkeras", "Accept": "*/*", "Accept-Encoding": "identity"}
 

@@ -4,8 +4,8 @@ A pin is a file beside the module's entry in the cache of this machine. Its firs
 second line is there where that is the sha256 of an archive: then it is the one of the files in that archive, noted when
 it was unpacked, because unpacked files do not tell which archive they came from.
 
-The files are read each time a pinned module is used. The marker of an entry is never asked: whoever can put another
-module into the cache puts a marker beside it that says what he likes.
+The files are read each time a pinned module is used. The marker of an entry is never trusted: whoever can put another
+module into the cache can put any marker beside it.
 """
 
 from __future__ import annotations

@@ -262,7 +262,7 @@ class ModuleBinding:
         self._attach(loaded.description, self._policy(), loaded)
 
     def _copy(self, live: Module | LoadedObject) -> None:
-        """Attaches a module of its own that is like another one, with the values that that has now."""
+        """Attaches a copy of a module of this process, with the values that its variables have now."""
         is_module = isinstance(live, Module)
         self._assign(live.state.by_name if is_module else ObjectCallable(live, None, None, False).by_name)
         self._attach(live.description, live.policy if is_module else self._policy())

@@ -138,7 +138,7 @@ def _elsewhere(target: FilesystemPath, what: str) -> Iterator[Path]:
 @contextmanager
 def _beside(target: Path, what: str) -> Iterator[Path]:
     """Gives a temporary directory on the filesystem of the target."""
-    # Noted before any is missing_parents, innermost first: those that were there stay if the export fails.
+    # Noted before any is made, innermost first: those that were there stay if the export fails.
     missing_parents = [parent for parent in target.parents if not parent.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
