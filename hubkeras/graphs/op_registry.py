@@ -29,6 +29,6 @@ def attribute_or_default(node: Any, name: str) -> Any | None:
 
 @cache
 def _look_up() -> Callable[[str], Any | None]:
-    from hubkeras.graphs import tensorflow_internals
+    from hubkeras.graphs.tensorflow_internals import op_def_lookup
 
-    return tensorflow_internals.op_def
+    return op_def_lookup()

@@ -93,9 +93,9 @@ def find_missing() -> dict[str, str]:
     return missing
 
 
-def op_def(op: str) -> Any | None:
-    """Returns the OpDef of a registered op type, or None."""
-    return _private("framework.op_def_registry.get")(op)
+def op_def_lookup() -> Callable[[str], Any | None]:
+    """Returns the function that gives the OpDef of a registered op type, or None."""
+    return _private("framework.op_def_registry.get")
 
 
 def registered_ops() -> list[Any]:

@@ -8,6 +8,7 @@ from savedmodel.builder import AttrValue, dtype, node, text
 from tensorflow.core.protobuf import saved_model_pb2
 
 from hubkeras.graphs import op_rules
+from hubkeras.graphs.op_registry import op_def
 from hubkeras.graphs.op_rules import (
     AssetCondition,
     AttributeCondition,
@@ -16,7 +17,7 @@ from hubkeras.graphs.op_rules import (
     objection,
     parse_conditions,
 )
-from hubkeras.graphs.tensorflow_internals import op_def, registered_ops
+from hubkeras.graphs.tensorflow_internals import registered_ops
 
 TABLE = Path(op_rules.__file__).with_name("allowed_ops.tsv")
 REFUSED = Path(__file__).with_name("refused_ops.txt")
