@@ -18,14 +18,12 @@ import tensorflow as tf
 
 from hubkeras.errors import UnsupportedError
 from hubkeras.graphs.structured_values import check_structured_values
-from hubkeras.savedmodel.protos import OpList, StructuredValue
+from hubkeras.savedmodel.protos import StructuredValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
 
 _PRIVATE_NAMES = (
-    "client.pywrap_tf_session.TF_GetAllOpList",
-    "client.pywrap_tf_session.TF_GetBuffer",
     "eager.context.context",
     "eager.context.eager_mode",
     "eager.polymorphic_function.concrete_function.ConcreteFunction",
@@ -96,12 +94,6 @@ def find_missing() -> dict[str, str]:
 def op_def_lookup() -> Callable[[str], Any | None]:
     """Returns the function that gives the OpDef of a registered op type, or None."""
     return _private("framework.op_def_registry.get")
-
-
-def registered_ops() -> list[Any]:
-    """Returns the OpDefs of all op types that this process knows."""
-    listed = _private("client.pywrap_tf_session.TF_GetAllOpList")()
-    return list(OpList.FromString(_private("client.pywrap_tf_session.TF_GetBuffer")(listed)).op)
 
 
 def copy_handle_data(source: tf.Tensor, target: tf.Tensor) -> None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:  # each name stands in both branches: for type checkers, and f
     from tensorflow.core.framework.function_pb2 import FunctionDef, FunctionDefLibrary
     from tensorflow.core.framework.graph_pb2 import GraphDef
     from tensorflow.core.framework.node_def_pb2 import NodeDef
-    from tensorflow.core.framework.op_def_pb2 import OpList
     from tensorflow.core.framework.types_pb2 import DT_STRING, DataType
     from tensorflow.core.framework.variable_pb2 import VariableDef
     from tensorflow.core.protobuf.control_flow_pb2 import ControlFlowContextDef
@@ -36,7 +35,6 @@ else:
     FunctionDefLibrary = message_module("framework.function_pb2").FunctionDefLibrary
     GraphDef = message_module("framework.graph_pb2").GraphDef
     NodeDef = message_module("framework.node_def_pb2").NodeDef
-    OpList = message_module("framework.op_def_pb2").OpList
     DT_STRING = message_module("framework.types_pb2").DT_STRING
     DataType = message_module("framework.types_pb2").DataType
     VariableDef = message_module("framework.variable_pb2").VariableDef
@@ -69,7 +67,6 @@ __all__ = [
     "ModuleAttachment",
     "ModuleDef",
     "NodeDef",
-    "OpList",
     "SavedModel",
     "SignatureDef",
     "StructuredValue",
