@@ -245,6 +245,7 @@ def _unique(names: list[str]) -> list[str]:
 
 
 LayerCallable = ModuleCallable | ObjectCallable
+"""What a layer calls, behind one interface."""
 
 
 def make_callable(loaded: Any, signature: str | None, output_key: str | None, as_dict: bool) -> LayerCallable:
