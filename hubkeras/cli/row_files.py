@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import itertools
 import json
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,13 +50,11 @@ def read_batches(path: str, size: int) -> Iterator[Columns]:
 
 
 def _read_npz(path: Path, size: int) -> Iterator[Columns]:
-    import numpy as np
+    from hubkeras.conversion.npz_files import read_npz
 
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:  # numpy leaves a damaged one open
-            arrays = {name: file[name] for name in file.files}
-    # A file of a few bytes may say that its array takes terabytes.
-    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile) as error:
+        arrays = read_npz(path)
+    except ValueError as error:
         raise InputError(
             f"Cannot read {path}", expected="an npz file of arrays, without Python objects", received=str(error)
         ) from error

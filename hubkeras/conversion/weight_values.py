@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
+from hubkeras.conversion.npz_files import read_npz
 from hubkeras.conversion.saved_model import named_variables
 from hubkeras.conversion.verification import Check
 from hubkeras.errors import ConversionError, UnsupportedError
@@ -93,13 +94,24 @@ def assign_values(module: Module | LoadedObject, values: Mapping[str, np.ndarray
         )
     if not isinstance(module, Module):
         for name, variable in named_variables(module)[0].items():
-            variable.assign(tf.constant(values[name], variable.dtype))
+            variable.assign(_as_tensor(name, values[name], variable.dtype, where))
         return
     specs, known = module.description.variables, module.state.by_name
     for whole, parts in parts_of(specs[name] for name in module.variable_names).items():
         for name in parts:
             value = values[whole] if specs[name].partition is None else values[whole][_place(specs[name])]
-            known[name].assign(tf.constant(value, known[name].dtype))
+            known[name].assign(_as_tensor(whole, value, known[name].dtype, where))
+
+
+def _as_tensor(name: str, value: np.ndarray, dtype: tf.DType, where: str) -> tf.Tensor:
+    try:
+        return tf.constant(value, dtype)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ConversionError(
+            f"Cannot take the weights of {where}: variable {name!r} does not hold them",
+            expected=f"values of dtype {dtype.name}",
+            received=f"dtype {value.dtype}",
+        ) from error
 
 
 def read_values(path: Path) -> dict[str, np.ndarray]:
@@ -113,9 +125,8 @@ def read_values(path: Path) -> dict[str, np.ndarray]:
     try:
         if path.suffix == ".safetensors":
             return _load_safetensors(path)
-        with path.open("rb") as stream, np.load(stream) as arrays:  # numpy leaves a damaged one open
-            values = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        values = read_npz(path)
+    except (OSError, ValueError) as error:
         raise ConversionError(f"Cannot read weights from {path}", received=str(error)) from error
     return {name: v.astype(object) if v.dtype.kind == "S" else v for name, v in values.items()}
 

@@ -11,6 +11,7 @@ from parity import GOLDEN
 import hubkeras
 from hubkeras.cli.main import main
 from hubkeras.conversion.verification import Check, verify
+from hubkeras.conversion.weight_values import values_of
 from hubkeras.errors import ConversionError, UnsupportedError
 
 MODULES = GOLDEN / "modules"
@@ -122,6 +123,10 @@ def test_weights_that_do_not_fit(tmp_path):
     """They are refused by name; so are names that tell no format, and formats that hold no such values."""
     np.savez(tmp_path / "other.npz", other=X)
     with pytest.raises(ConversionError, match=r"not known: \['other'\]"):
+        hubkeras.convert(MODULES / "batch_renorm", tmp_path / "new", "tf1_hub", weights=tmp_path / "other.npz")
+    values = values_of(hubkeras.load(MODULES / "batch_renorm"))
+    np.savez(tmp_path / "other.npz", **{name: np.full(v.shape, "text") for name, v in values.items()})
+    with pytest.raises(ConversionError, match=r"does not hold them.*values of dtype float32.*dtype <U4"):
         hubkeras.convert(MODULES / "batch_renorm", tmp_path / "new", "tf1_hub", weights=tmp_path / "other.npz")
     with pytest.raises(ConversionError, match="safetensors"):
         hubkeras.convert(MODULES / "batch_renorm", tmp_path / "new.bin", "weights")
