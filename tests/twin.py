@@ -53,6 +53,6 @@ def _move_constants(saved: saved_model_pb2.SavedModel) -> bool:
     for node in (node for function in functions for node in function.node_def if node.op == "Const"):
         value = tf.make_ndarray(node.attr["value"].tensor)
         if value.dtype == np.float32:
-            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value + 1))
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value + np.float32(1)))
             moved = True
     return moved

@@ -34,13 +34,13 @@ def parse_handle(handle: str | os.PathLike[str]) -> Handle:
     if not text or "\0" in text:
         raise HandleError("A handle stands for no module", expected=FORMS, received=repr(handle))
     scheme = _SCHEME.match(text)
-    # A path of another filesystem is no `pathlib.Path`, which would make one slash of two.
-    if scheme[1].lower() == "file" if scheme else isinstance(handle, os.PathLike):
-        return LocalHandle.parse(text)
     if scheme is None:
         path = LocalHandle.parse(text)
         # A folder of that name on disk comes first, as in tensorflow_hub, where such a text could only be a path.
-        return path if path.exists() else KaggleHandle.match(text) or path
+        return path if isinstance(handle, os.PathLike) or path.exists() else KaggleHandle.match(text) or path
+    # Also of an object: a path of another filesystem is no `pathlib.Path`, which would make one slash of two.
+    if scheme[1].lower() == "file":
+        return LocalHandle.parse(text)
     if scheme[1].lower() not in ("http", "https"):
         return FilesystemHandle(text)
     # Before the general form, which these addresses have too.
