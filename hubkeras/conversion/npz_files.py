@@ -25,7 +25,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:  # numpy leaves a damaged one open
             arrays = {name: file[name] for name in file.files}
-    # What is damaged fails with whatever zipfile, its decompressors, or the parsers of numpy happen to raise; and a file
+    # What is damaged fails with whatever zipfile, its decompressors, or the parsers of numpy happen to raise; a file
     # of a few bytes may say that its array takes terabytes.
     except Exception as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
