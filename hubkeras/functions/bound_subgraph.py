@@ -23,7 +23,7 @@ from hubkeras.graphs.tensorflow_internals import call_flat, note_access, note_fr
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from hubkeras.functions.variant_functions import VariantFunctions
+    from hubkeras.functions.variant_state import VariantState
     from hubkeras.graphs.subgraph import Subgraph
 
     DrawSeed = Callable[[], tf.Tensor]
@@ -35,7 +35,7 @@ class BoundSubgraph:
     """A subgraph with the state of a module.
 
     Args:
-        variant: The functions it belongs to.
+        variant: The graph that it is cut from, and its state.
         what: For messages, what it is.
         fetches: Names of the tensors it gives.
         feeds: Full names of the tensors it is fed.
@@ -45,7 +45,7 @@ class BoundSubgraph:
 
     def __init__(
         self,
-        variant: VariantFunctions,
+        variant: VariantState,
         what: str,
         fetches: Sequence[str],
         feeds: Sequence[str] = (),

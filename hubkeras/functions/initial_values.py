@@ -11,14 +11,14 @@ from hubkeras.errors import FormatError, HubKerasError
 from hubkeras.functions.building import build, random_seed
 from hubkeras.functions.restoring import restore
 from hubkeras.functions.state import State
-from hubkeras.functions.variant_functions import VariantFunctions
+from hubkeras.functions.variant_state import VariantState
 from hubkeras.graphs.random_seeds import draw_from_seed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from hubkeras.graphs.op_policy import OpPolicy
-    from hubkeras.savedmodel.description import GraphVariant, ModuleDescription, Tags, VariableSpec
+    from hubkeras.savedmodel.description import GraphVariant, ModuleDescription, VariableSpec
 
 
 def initial_state(
@@ -64,24 +64,22 @@ class _Initializers:
 
     def __init__(self, description: ModuleDescription, state: State, policy: OpPolicy) -> None:
         self._description, self._state, self._policy = description, state, policy
-        self._by_tags: dict[Tags, VariantFunctions] = {}
+        self._known: dict[GraphVariant, VariantState] = {}
 
     def compute_together(self, names: Iterable[str]) -> dict[str, tf.Tensor]:
         """Returns the initial values of many variables, by one function for each graph variant.
 
         What cannot be computed in this way, because one value depends on another or something is broken, is left out.
         """
-        groups: dict[Tags, dict[str, str]] = {}
+        groups: dict[GraphVariant, dict[str, str]] = {}
         for name in names:
             found = self._description.initial_value(name)
             if found is not None:
-                groups.setdefault(found[0].tags, {})[name] = found[1]
-                # So that they are there when values are computed below, by tags alone.
-                self._functions(found[0])
+                groups.setdefault(found[0], {})[name] = found[1]
         values: dict[str, tf.Tensor] = {}
-        for tags, tensors in groups.items():
+        for variant, tensors in groups.items():
             try:
-                results = self._run(self._by_tags[tags], "the initial values", list(tensors.values()))
+                results = self._run(variant, "the initial values", list(tensors.values()))
             except (HubKerasError, tf.errors.OpError):  # found again, and named, one by one
                 continue
             values |= dict(zip(tensors, results, strict=True))
@@ -98,7 +96,7 @@ class _Initializers:
             return None
         what = f"the initial value of variable {name!r}"
         try:
-            return self._run(self._functions(found[0]), what, [found[1]])[0]
+            return self._run(found[0], what, [found[1]])[0]
         except tf.errors.OpError as error:
             raise FormatError(
                 f"Cannot compute {what} of module {self._description.label}",
@@ -107,15 +105,12 @@ class _Initializers:
                 fix="The module is damaged, or was written by a broken exporter",
             ) from error
 
-    def _functions(self, variant: GraphVariant) -> VariantFunctions:
-        if variant.tags not in self._by_tags:
-            functions = VariantFunctions(variant, self._state, self._description.label, self._policy)
-            self._by_tags[variant.tags] = functions
-        return self._by_tags[variant.tags]
-
-    def _run(self, functions: VariantFunctions, what: str, tensors: list[str]) -> list[tf.Tensor]:
-        graph, draws = draw_from_seed(functions.graph.cut(tensors, [], [], what))
-        state = functions.handles(graph)
+    def _run(self, variant: GraphVariant, what: str, tensors: list[str]) -> list[tf.Tensor]:
+        if variant not in self._known:
+            self._known[variant] = VariantState(variant, self._state, self._description.label, self._policy)
+        known = self._known[variant]
+        graph, draws = draw_from_seed(known.graph.cut(tensors, what=what))
+        state = known.handles(graph)
         return list(build(graph, state, [], draws)(*state, *([self._seed] if draws else [])))
 
     @cached_property

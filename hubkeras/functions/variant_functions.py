@@ -5,19 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import tensorflow as tf
-
-from hubkeras.errors import FormatError, SignatureError
+from hubkeras.errors import SignatureError
 from hubkeras.functions.bound_subgraph import BoundSubgraph
 from hubkeras.functions.build_lock import BUILDING
-from hubkeras.functions.building import build
-from hubkeras.functions.resources import Table, run_with_tables
-from hubkeras.functions.state import replica
 from hubkeras.functions.tensor_info import flatten_all, pack_all, parse_infos
-from hubkeras.graphs.cutting import VariantGraph
-from hubkeras.graphs.state_nodes import is_static_table, resource_key
-from hubkeras.savedmodel.graph_index import VARIABLE_OPS
-from hubkeras.savedmodel.refs import Ref
+from hubkeras.functions.variant_state import VariantState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +18,6 @@ if TYPE_CHECKING:
     from hubkeras.functions.state import State
     from hubkeras.functions.tensor_info import ParsedTensorInfo
     from hubkeras.graphs.op_policy import OpPolicy
-    from hubkeras.graphs.subgraph import Subgraph
     from hubkeras.savedmodel.description import GraphVariant, SignatureSpec
 
 
@@ -41,7 +32,7 @@ class SignatureFunction:
         feeds, fetches = signature.input_tensors, signature.output_tensors(wanted)
         specs = [s for info in self.inputs.values() for s in info.component_specs]
         targets = variant.graph.runnable(variant.graph.variant.update_ops, feeds) if update else []
-        self.bound = BoundSubgraph(variant, f"signature {signature.name!r}", fetches, feeds, specs, targets)
+        self.bound = BoundSubgraph(variant.state, f"signature {signature.name!r}", fetches, feeds, specs, targets)
 
     def __call__(
         self,
@@ -69,7 +60,8 @@ class VariantFunctions:
     """
 
     def __init__(self, variant: GraphVariant, state: State, module: str, policy: OpPolicy) -> None:
-        self.graph, self.state, self.policy = VariantGraph(variant, module, policy), state, policy
+        self.state = VariantState(variant, state, module, policy)
+        self.graph = self.state.graph
         self._signatures: dict[tuple[str, tuple[str, ...], bool], SignatureFunction] = {}
         self._inputs: dict[str, dict[str, ParsedTensorInfo]] = {}
 
@@ -135,77 +127,4 @@ class VariantFunctions:
     def regularization_losses(self) -> list[BoundSubgraph]:
         """Functions without inputs, one for each regularization loss."""
         losses = self.graph.variant.regularization_losses
-        return [BoundSubgraph(self, f"regularization loss {name!r}", [name]) for name in losses]
-
-    def variables(self, graph: Subgraph) -> dict[int, tf.Variable]:
-        """Returns the variables among a subgraph's state, by position."""
-        found = ((i, self._variable(name)) for i, name in enumerate(graph.state))
-        return {i: variable for i, variable in found if variable is not None}
-
-    def _variable(self, name: str) -> tf.Variable | None:
-        # A table may have the name of a variable of another variant.
-        return self.state.by_name.get(name) if self.graph.nodes[name].op in VARIABLE_OPS else None
-
-    def handles(self, graph: Subgraph) -> list[tf.Tensor]:
-        """Returns a subgraph's state as it is passed to its function: handles, and paths of assets."""
-        return [self.handle(name) for name in graph.state]
-
-    def handle(self, name: str) -> tf.Tensor:
-        """Returns the state behind a node of a subgraph: a handle, or the path of an asset."""
-        variable = self._variable(name)
-        if variable is not None:
-            return replica(variable).handle
-        if name in self.graph.assets:
-            return self.state.path(self.graph.assets[name])
-        node = self.graph.nodes[name]
-        if node.op in VARIABLE_OPS:
-            raise FormatError(
-                f"Cannot use module {self.graph.module}: variable {name!r} has no value",
-                expected="a value in the checkpoint, or an initializer",
-                received="neither",
-                fix="The module is damaged, or was written by a broken exporter",
-            )
-        purpose = f"table {name!r} of module {self.graph.module}"
-        # Another variant may fill a table of this name with other words; what a graph itself writes, all of them see.
-        parts = [*(resource_key(node) or [name]), *(sorted(self.tags) if is_static_table(node) else ())]
-        return self.state.table(
-            "|".join(parts), name, lambda: Table(node, purpose, self.policy, lambda handle: self._fill(name, handle))
-        )
-
-    def _fill(self, table: str, handle: tf.Tensor) -> list[tf.saved_model.Asset]:
-        """Runs the initializers of a table.
-
-        Returns:
-            The assets that they read.
-        """
-        # Not by name: an initializer names its table through any number of Identities and calls that were written out.
-        targets = [op for op in self.graph.table_initializers if self._initialized_by(op) == table]
-        if not targets:
-            return []
-        bound = BoundSubgraph(self, f"the initializer of table {table!r}", [], targets=targets)
-        names = bound.graph.state
-        assets = {n: self.state.asset(self.graph.assets[n]) for n in names if n in self.graph.assets}
-        known = {table: handle} | {name: asset.asset_path for name, asset in assets.items()}
-        state = [known[name] if name in known else self.handle(name) for name in names]
-        filled = build(bound.graph, state, [])(*state)
-        if not tf.executing_eagerly():
-            run_with_tables(*(tensor.op for tensor in filled))
-        return list(assets.values())
-
-    def _initialized_by(self, op: str) -> str:
-        """Returns the state node that a table initializer fills."""
-        nodes, path = self.graph.nodes, [op]
-        source = Ref(op, 0)
-        while source.node in nodes and nodes[source.node].input:
-            node = nodes[source.node]
-            # What stands for the call of a function has as many inputs as it returns.
-            source = Ref.parse(node.input[(source.index or 0) if node.op == "IdentityN" else 0])
-            if source.node in path:
-                raise FormatError(
-                    f"Cannot tell which table {op!r} of module {self.graph.module} fills",
-                    expected="an initializer whose first input is a table",
-                    received=f"node {source.node!r}, which is an input of itself",
-                    fix="The module is damaged, or was made to do harm",
-                )
-            path.append(source.node)
-        return self.graph.state_of(path[-1])
+        return [BoundSubgraph(self.state, f"regularization loss {name!r}", [name]) for name in losses]

@@ -5,7 +5,6 @@ A graph says so in the collections COND_CONTEXT and WHILE_CONTEXT (control_flow.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +12,12 @@ from google.protobuf.message import DecodeError
 
 from hubkeras.errors import FormatError
 from hubkeras.savedmodel.collection_defs import byte_values
-from hubkeras.savedmodel.protos import ControlFlowContextDef, NodeDef, copy_of, dtypes
+from hubkeras.savedmodel.protos import ControlFlowContextDef, copy_of
 from hubkeras.savedmodel.pruning import PLACEHOLDERS, prune
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
-
-    from hubkeras.graphs.subgraph import Subgraph
 
 CONTROL_FLOW = frozenset({"Enter", "Exit", "Switch", "Merge", "NextIteration", "LoopCond"})
 _TENSORS = ("pred_name", "pivot_name", "pivot_for_pred_name", "pivot_for_body_name", "maximum_iterations_name")
@@ -205,37 +202,3 @@ def values_inside(context: Any) -> set[str]:
     """Returns the tensors that a CondContextDef or WhileContextDef holds, without those that it takes from outside."""
     # `values` lists what a context uses too; only the rest is made inside it.
     return set(context.values_def.values) - set(context.values_def.external_values)
-
-
-def guard_targets(graph: Subgraph) -> Subgraph:
-    """Makes what waits for a target run also where the branch that holds the target is not taken.
-
-    An op inside a branch of a v1 `cond` may be dead, and what waits for a dead op never runs. A `Merge` of "the op
-    has run" and "the other branch was taken" can be waited for.
-    """
-    if not graph.contexts.roots:
-        return graph
-    made: dict[str, Any] = {}
-    targets = tuple(_guard(target, graph, made) if target in graph.nodes else target for target in graph.targets)
-    return dataclasses.replace(graph, nodes={**graph.nodes, **made}, targets=targets)
-
-
-def _guard(target: str, graph: Subgraph, made: dict[str, Any]) -> str:
-    """Returns the op to wait for in a target's place: the target itself where it is in no branch."""
-    waited = target
-    # From the inside out: each Merge lies in the next branch around, which may not be taken either.
-    for depth, context in enumerate(graph.contexts.branches_around(graph.nodes[target])):
-        scope = f"{target}/_alive_{depth}"
-        _add_bool(made, f"{scope}/switch", "Switch", context.pred_name, context.pred_name)
-        taken = f"{scope}/switch:{context.branch}"
-        other = f"{scope}/switch:{1 - context.branch}"
-        _add_bool(made, f"{scope}/done", "Identity", taken, f"^{waited}")
-        _add_bool(made, f"{scope}/merge", "Merge", f"{scope}/done", other).attr["N"].i = 2
-        waited = f"{scope}/merge"
-    return waited
-
-
-def _add_bool(made: dict[str, Any], name: str, op: str, *inputs: str) -> Any:
-    node = made[name] = NodeDef(name=name, op=op, input=inputs)
-    node.attr["T"].type = dtypes.DT_BOOL
-    return node

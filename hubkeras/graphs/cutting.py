@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from hubkeras.errors import FormatError
 from hubkeras.graphs.common_subexpressions import merge_common_subexpressions
-from hubkeras.graphs.control_flow import ContextTree, guard_targets, with_pivots
+from hubkeras.graphs.control_flow import ContextTree, with_pivots
 from hubkeras.graphs.function_library import FunctionLibrary
 from hubkeras.graphs.gc_pause import paused_collection
+from hubkeras.graphs.guarded_targets import guard_targets
 from hubkeras.graphs.inlining import inline_calls
 from hubkeras.graphs.kernel_guards import guard_kernels
 from hubkeras.graphs.lost_gradients import mark_lost_gradients

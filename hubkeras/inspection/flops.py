@@ -49,7 +49,7 @@ def _count(module: Module, signature: SignatureSummary) -> int | None:
         specs = [spec for info in function.inputs.values() for spec in info.component_specs]
         fixed = [tf.TensorSpec(_fixed(module, signature.name, spec.shape), spec.dtype) for spec in specs]
         graph = function.bound.graph
-        built: Any = build(graph, module.variant().handles(graph), fixed)
+        built: Any = build(graph, module.variant().state.handles(graph), fixed)
     except HubKerasError:  # such as a signature whose graph is damaged: it cannot be called either
         return None
     options = tf.compat.v1.profiler.ProfileOptionBuilder(
