@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import FormatError
-from hubkeras.graphs.tensorflow_internals import decode_type_spec
+from hubkeras.graphs.structured_values import check_structured_values
+from hubkeras.graphs.tensorflow_internals import decode_structured_value
+from hubkeras.savedmodel.protos import StructuredValue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -107,8 +109,11 @@ def _decoded(info: TensorInfo, serialized: bytes) -> tf.TypeSpec:
     Raises:
         FormatError: It is damaged, or of a kind that this process does not know.
     """
+    proto = StructuredValue()
     try:
-        spec = decode_type_spec(serialized)
+        proto.type_spec_value.ParseFromString(serialized)
+        check_structured_values([proto], "a type specification")
+        spec = decode_structured_value(proto)
     except Exception as error:  # TensorFlow's decoder fails with whatever its Python happens to raise
         raise _no_spec(info, f"{type(error).__name__}: {error}") from error
     if not isinstance(spec, tf.TypeSpec):

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import UnsupportedError
-from hubkeras.graphs.structured_values import check_structured_values
-from hubkeras.savedmodel.protos import StructuredValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
@@ -328,15 +326,8 @@ def concrete_function_class() -> Any:
     return _private("eager.polymorphic_function.concrete_function.ConcreteFunction")
 
 
-def decode_type_spec(serialized: bytes) -> tf.TypeSpec:
-    """Returns the type specification that a `TypeSpecProto` holds.
-
-    Raises:
-        FormatError: A constant in it is malformed, or too large.
-    """
-    proto = StructuredValue()
-    proto.type_spec_value.ParseFromString(serialized)
-    check_structured_values([proto], "a type specification")
+def decode_structured_value(proto: Any) -> Any:
+    """Returns what a `StructuredValue` stands for, such as a type specification; it must have been checked."""
     return _private("saved_model.nested_structure_coder.decode_proto")(proto)
 
 
