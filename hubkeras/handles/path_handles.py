@@ -133,7 +133,7 @@ class FilesystemHandle(Handle):
     @property
     def needs_network(self) -> bool:
         """Tells whether the path leads to other machines."""
-        return not self.text.lower().startswith("ram://")
+        return not self.text.lower().startswith("ram://")  # which keeps files in the memory of this process
 
     def exists(self) -> bool:
         """Asks the filesystem."""

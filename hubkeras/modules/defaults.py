@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 DEFAULT = "default"
+"""Name of the signature, and of the output, that is meant where the user names none."""
 _SIGNATURES = (DEFAULT, "serving_default")
 
 

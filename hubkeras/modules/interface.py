@@ -12,7 +12,7 @@ from hubkeras.modules.variants import choose_variant
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from hubkeras.savedmodel.description import GraphVariant, ModuleDescription, Tags
+    from hubkeras.savedmodel.description import GraphVariant, ModuleDescription, SignatureSpec, Tags
 
 M = TypeVar("M")
 
@@ -65,7 +65,7 @@ class DescribedModule:
             signature: Its name; None for the default one.
             tags: Of the graph variant; None for the default ones.
         """
-        return parse_infos(self._variant(tags).signatures[self.signature_name(signature, tags)].inputs)
+        return parse_infos(self._signature(signature, tags).inputs)
 
     def get_output_info_dict(
         self, signature: str | None = None, tags: Iterable[str] | None = None
@@ -76,7 +76,7 @@ class DescribedModule:
             signature: Its name; None for the default one.
             tags: Of the graph variant; None for the default ones.
         """
-        return parse_infos(self._variant(tags).signatures[self.signature_name(signature, tags)].outputs)
+        return parse_infos(self._signature(signature, tags).outputs)
 
     def get_attached_message(
         self, key: str, message_type: type[M], tags: Iterable[str] | None = None, required: bool = False
@@ -107,6 +107,9 @@ class DescribedModule:
                 received=repr(key),
             )
         return None
+
+    def _signature(self, signature: str | None, tags: Iterable[str] | None) -> SignatureSpec:
+        return self._variant(tags).signatures[self.signature_name(signature, tags)]
 
     def _variant(self, tags: Iterable[str] | None) -> GraphVariant:
         return choose_variant(self._description, self._tags if tags is None else tags)
