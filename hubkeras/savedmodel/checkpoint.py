@@ -17,7 +17,7 @@ from hubkeras.savedmodel.leveldb_table import MAX_VARINT_BYTES, DamagedTableErro
 from hubkeras.savedmodel.protos import DT_STRING, BundleEntryProto, BundleHeaderProto, dtypes, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from hubkeras.handles.filesystem_path import AnyPath
 
@@ -78,6 +78,8 @@ def read_checkpoint(prefix: AnyPath) -> Checkpoint:
         # its bound.
         if math.prod(tensor.shape) > (held if proto.slices else proto.size):
             raise _corrupt(path, f"the tensor {name!r}, of more elements than its values have bytes")
+        if not all(_lies_in(part.extent, tensor.shape) for part in proto.slices):
+            raise _corrupt(path, f"a part of the tensor {name!r} that does not lie in it")
     for key, proto in entries.items():
         if proto.dtype == DT_STRING and not proto.slices:
             _check_texts(_shard(prefix, proto.shard_id, shards), key, proto)
@@ -120,6 +122,15 @@ def _tensor(proto: Any) -> CheckpointEntry:
     if len(shape) > _MAX_DIMENSIONS or elements > _MAX_ELEMENTS:
         raise DamagedTableError(f"a tensor of {len(shape)} dimensions and {elements:.3g} elements")
     return CheckpointEntry(dtype_name(proto.dtype), tuple(size for size in shape if size is not None))
+
+
+def _lies_in(extents: Sequence[Any], shape: tuple[int, ...]) -> bool:
+    """Tells whether a part, a start and a length for each axis, lies in a tensor; TensorFlow ends where it does not."""
+    return len(extents) == len(shape) and all(
+        # Without a length it is the whole axis.
+        extent.start >= 0 and 0 <= extent.length <= size - extent.start
+        for extent, size in zip(extents, shape, strict=True)
+    )
 
 
 def _check_shards(prefix: AnyPath, count: int, entries: Iterable[Any]) -> int:

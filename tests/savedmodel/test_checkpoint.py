@@ -168,6 +168,10 @@ def entry(*sizes: int | None, **fields: Any) -> bytes:
     return BundleEntryProto(shape=tf.TensorShape(sizes).as_proto(), **given).SerializeToString()
 
 
+def part(*extents: tuple[int, int]) -> TensorSliceProto:
+    return TensorSliceProto(extent=[TensorSliceProto.Extent(start=start, length=length) for start, length in extents])
+
+
 def write(path: Path, *items: tuple[int, bytes, bytes]) -> Path:
     (path / "v.index").write_bytes(table(entries(*items)))
     (path / "v.data-00000-of-00001").write_bytes(bytes(16))
@@ -191,6 +195,11 @@ def test_keys_that_share_what_is_before_them(tmp_path):
         ([HEADER, (0, b"w", entry(4, size=-1))], "lie in none of 1 data files"),
         ([HEADER, (0, b"w", entry(1 << 40))], "'w', of more elements than its values have bytes"),
         ([HEADER, (0, b"w", entry(1 << 40, size=0, slices=[TensorSliceProto()]))], "more elements than its values"),
+        ([HEADER, (0, b"w", entry(4, slices=[part((-1, 2))]))], "a part of the tensor 'w' that does not lie in it"),
+        ([HEADER, (0, b"w", entry(4, slices=[part((0, 2)), part((2, 3))]))], "a part of the tensor 'w'"),
+        ([HEADER, (0, b"w", entry(4, slices=[part((1 << 62, 1 << 62))]))], "a part of the tensor 'w'"),
+        ([HEADER, (0, b"w", entry(4, slices=[part((0, -(1 << 31)))]))], "a part of the tensor 'w'"),
+        ([HEADER, (0, b"w", entry(4, slices=[part((0, 1), (0, 1))]))], "a part of the tensor 'w'"),
         ([HEADER, (0, b"w", entry(None))], "unknown shape"),
         ([HEADER, (0, b"w", entry(*[1] * 255))], "a tensor of 255 dimensions"),
         ([HEADER, (0, b"w", entry(0, 1 << 40, 1 << 40))], "1.21e+24 elements"),
