@@ -36,8 +36,14 @@ _DENSE_TABLES = frozenset({"MutableDenseHashTable", "MutableDenseHashTableV2", "
 _LISTS = {**dict.fromkeys(("TensorArray", "TensorArrayV2", "TensorArrayV3"), 0), "TensorListReserve": 1}
 """Which input says how many tensors there is a place for, before there is any."""
 _MOST_TENSORS = 1 << 24
-_LOOPS = ENTERS | {"While", "StatelessWhile"}
-_MOST_PARALLEL_ITERATIONS = 1 << 16
+_TURNS = {"parallel_iterations": range(1, 1 << 16)}
+_COLUMNS = range(-2, 1 << 16)
+_TEXT_FILE = {"key_index": _COLUMNS, "value_index": _COLUMNS, "vocab_size": range(-1, 1 << 24)}
+_NUMBERS: Mapping[str, Mapping[str, range]] = {
+    **dict.fromkeys(ENTERS | {"While", "StatelessWhile"}, _TURNS),
+    **dict.fromkeys(("InitializeTableFromTextFile", "InitializeTableFromTextFileV2"), _TEXT_FILE),
+}
+"""By op and attribute, the numbers that a kernel survives: it makes room for as many, or counts from there, first."""
 _DATA_TYPES = frozenset(DataType.values())
 _ELEMENT_BYTES = {dtypes.DT_DOUBLE: 8, dtypes.DT_INT64: 8, dtypes.DT_UINT64: 8, dtypes.DT_COMPLEX64: 8}
 _ELEMENT_BYTES |= {dtypes.DT_COMPLEX128: 16, dtypes.DT_STRING: 24}
@@ -210,8 +216,8 @@ class _Checker:
         if not form.is_simple:
             self.check_attributes(node)
             self._check_calls(node)
-        if node.op in _LOOPS:
-            self._check_loop(node)
+        if node.op in _NUMBERS:
+            self._check_numbers(node)
         if node.op in _DENSE_TABLES:
             self._check_dense_table(node)
         if form.fixed is not None:
@@ -228,12 +234,10 @@ class _Checker:
         if problem is not None:
             self.refuse(f"node {node.name!r} with {problem}")
 
-    def _check_loop(self, node: Any) -> None:
-        """Checks how many turns of a loop are under way at once: the executor has a place for each from the start."""
-        if "parallel_iterations" in node.attr:
-            count = node.attr["parallel_iterations"].i
-            if not 1 <= count <= _MOST_PARALLEL_ITERATIONS:
-                self.refuse(f"node {node.name!r} with {count} parallel iterations")
+    def _check_numbers(self, node: Any) -> None:
+        for key, allowed in _NUMBERS[node.op].items():
+            if key in node.attr and node.attr[key].i not in allowed:
+                self.refuse(f"node {node.name!r} with {key}={node.attr[key].i}")
 
     def _check_dense_table(self, node: Any) -> None:
         """Checks how many buckets a table has before anything is in it."""

@@ -227,7 +227,28 @@ def test_functions_that_do_not_fit_who_calls_them(match, caller):
 @pytest.mark.parametrize("op", ["Enter", "While"])
 def test_turns_of_a_loop_at_once(op, count):
     """The executor makes room for all of them, or divides by their number plus one."""
-    refused("parallel iterations", const("a", 1.0), node("n", op, "a", T=FLOAT, parallel_iterations=AttrValue(i=count)))
+    refused(
+        f"parallel_iterations={count}",
+        const("a", 1.0),
+        node("n", op, "a", T=FLOAT, parallel_iterations=AttrValue(i=count)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "number"),
+    [("value_index", 1 << 31), ("key_index", -3), ("vocab_size", 1 << 31), ("vocab_size", -(1 << 40))],
+)
+def test_columns_and_lines_of_a_file_that_fills_a_table(key, number):
+    """The kernel counts columns in 32 bits, and makes room for as many lines as the graph says, before it reads."""
+    ends = {"key_index": -2, "value_index": -1, "vocab_size": -1}
+
+    def nodes(**numbers):
+        table = node("t", "HashTableV2", key_dtype=dtype("string"), value_dtype=dtype("int64"))
+        values = {name: AttrValue(i=value) for name, value in (ends | numbers).items()}
+        return table, const("path", ""), node("fill", "InitializeTableFromTextFileV2", "t", "path", **values)
+
+    check(*nodes())
+    refused(f"'fill' with {key}={number}", *nodes(**{key: number}))
 
 
 def test_a_list_of_impossible_length():
