@@ -145,7 +145,7 @@ class BoundSubgraph:
             if not may_be_differentiated:
                 return call_flat(function, [*handles, *inputs])
             # Where a tape watches, this takes gradients, for which TensorFlow imports the bodies of loops once more.
-            with gradient_errors(self.graph):
+            with gradient_errors(self.graph.purpose):
                 return call_flat(function, [*handles, *inputs])
         except (RuntimeError, TypeError) as error:
             if _is_elsewhere(handles):

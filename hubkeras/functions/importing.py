@@ -198,8 +198,12 @@ def _import_errors(purpose: str) -> Iterator[None]:
 
 
 @contextmanager
-def gradient_errors(graph: Subgraph) -> Iterator[None]:
-    """Names what TensorFlow raises where it differentiates a malformed graph, and nothing else."""
+def gradient_errors(purpose: str) -> Iterator[None]:
+    """Names what TensorFlow raises where it differentiates a malformed graph, and nothing else.
+
+    Args:
+        purpose: What the graph is, for messages.
+    """
     try:
         yield
     except HubKerasError:
@@ -207,7 +211,7 @@ def gradient_errors(graph: Subgraph) -> Iterator[None]:
     except _CANNOT_DIFFERENTIATE as error:
         if not comes_from_gradient(error):  # but from what the caller passed, such as a tensor of another graph
             raise
-        raise _named(error, f"Cannot differentiate {graph.purpose}", "differentiates") from error
+        raise _named(error, f"Cannot differentiate {purpose}", "differentiates") from error
 
 
 def _named(error: Exception, problem: str, does: str) -> FormatError:

@@ -237,7 +237,7 @@ class Backward:
             xs = [sources[n] for n in names]
             floating = [i for i in range(len(names)) if self._is_source(i)]
             # What contexts say about each other is first looked at where gradients go through them.
-            with gradient_errors(self.graph):
+            with gradient_errors(self.graph.purpose):
                 found = tf.compat.v1.gradients(ys, [xs[i] for i in floating], weights)
                 self._check_ends(ys, [xs[i] for i in floating], sources)
             gradients = dict(zip(floating, found, strict=True))

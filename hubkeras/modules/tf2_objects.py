@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import tensorflow as tf
 
 from hubkeras.errors import FormatError, InputError, UnsupportedError
+from hubkeras.functions.importing import gradient_errors
 from hubkeras.functions.tracebacks import SHORTENED, hide_inner_frames
 from hubkeras.graphs.tensorflow_internals import SavedAsObject, children_of, serve_by_default
 from hubkeras.modules.defaults import choose_output, choose_signature, default_signature
@@ -73,7 +74,9 @@ class LoadedObject(SavedAsObject):
             What the object returns; of a signature the output "default" or the only one, or a dict of all.
         """
         try:
-            return self._call(args, kwargs, signature, training, as_dict)
+            # A call under a tape already differentiates what it calls.
+            with gradient_errors(f"TF2 SavedModel {self._description.path}"):
+                return self._call(args, kwargs, signature, training, as_dict)
         except SHORTENED as error:
             hide_inner_frames(error)
             raise

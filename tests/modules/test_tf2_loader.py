@@ -158,6 +158,25 @@ def test_a_file_that_changes_after_it_was_read(golden):
     assert load_tf2(read_module(golden), None, None, OpPolicy()).description.format == "tf2"
 
 
+def test_a_shape_that_gradients_do_not_have(golden):
+    """TensorFlow differentiates what a call under a tape runs, and an attribute may say what its arguments are."""
+
+    def change(proto):
+        library = proto.meta_graphs[0].graph_def.library
+        for function in (f for f in library.function if f.signature.name.startswith("__inference_signature_wrapper")):
+            for attributes in function.arg_attr.values():
+                for shape in attributes.attr["_output_shapes"].list.shape:
+                    if [dim.size for dim in shape.dim] == [-1, 3]:
+                        shape.dim[1].size = 7
+
+    edit(golden, change)
+    module, x = hubkeras.load(golden), tf.ones([2, 3])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        with pytest.raises(FormatError, match=r"Cannot differentiate TF2 SavedModel .*golden"):
+            module(x, signature="serving_default", as_dict=True)
+
+
 def test_unknown_tags(golden):
     with pytest.raises(TagsError, match="serve"):
         load_tf2(read_module(golden), ["train"], None, OpPolicy())
