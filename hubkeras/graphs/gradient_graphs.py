@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def _call_own_gradients(graph: Subgraph) -> Subgraph:
     """Calls the gradients that functions bring along, where TensorFlow would derive them symbolically."""
-    for node in graph.nodes.values():
+    for node in graph.all_nodes():
         own = graph.library.gradients.get(node.attr["f"].func.name) if node.op == "SymbolicGradient" else None
         if own:
             # SymbolicGradient takes inputs and gradients of the outputs in the order in which such a function does, so

@@ -249,6 +249,11 @@ def function_names(graph: tf.Graph) -> Collection[str]:
     return graph._functions.keys()
 
 
+def graphs_by_function(graph: tf.Graph) -> dict[str, tf.Graph]:
+    """Returns the graphs that the functions in a graph's library were traced in, by the names of the functions."""
+    return {name: function.graph for name, function in graph._functions.items() if hasattr(function, "graph")}
+
+
 def function_graphs(graph: tf.Graph) -> list[tf.Graph]:
     """Returns the graphs of the functions in a graph's library."""
     return [function.graph for function in graph._functions.values() if getattr(function, "graph", None) is not None]

@@ -8,22 +8,27 @@ pairs (`GradientDef`, tensorflow/core/framework/function.proto).
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 
 from hubkeras.errors import PublishingError
 from hubkeras.graphs.function_library import FunctionLibrary
-from hubkeras.graphs.tensorflow_internals import gradient_function
+from hubkeras.graphs.op_forms import output_ranges
+from hubkeras.graphs.tensorflow_internals import gradient_function, graphs_by_function, handle_spec
 from hubkeras.savedmodel.graph_index import data_input_texts
 from hubkeras.savedmodel.protos import FunctionDef, NodeDef
 from hubkeras.savedmodel.refs import Ref
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 _GRADIENT = "_gradient_op_type"
+_OPAQUE = (tf.resource, tf.variant)
+_FROM_OUTSIDE = "one that takes something from outside of its function"
 _serial = itertools.count()
 
 
@@ -57,39 +62,88 @@ def write_gradients(
         PublishingError: A gradient takes something that no function of a graph can.
     """
     functions, gradients = dict(library.functions), dict(library.gradients)
-    # Before all else: Keras models are full of silu, also within loops, where gradients of Python are refused.
+    # Before all else: Keras models are full of silu.
     for function in library.functions.values():
         _drop_silu(function.node_def)
     _drop_silu(nodes.values())
-    for node in nodes.values():
-        if node.op == "IdentityN" and _GRADIENT in node.attr:
-            made = _write(graph.get_operation_by_name(node.name), purpose)
-            functions |= made.library.functions
-            gradients |= made.library.gradients
-            # TF1 knows a function's call by its name in place of an op's; and it has no attributes.
-            node.op = made.name
-            node.attr.clear()
-            data = data_input_texts(node)
-            control = [text for text in node.input if text.startswith("^")]
-            node.input[:] = [*data, *(str(Ref.parse(t.name)) for t in made.extra), *control]
+
+    def write(owner: tf.Graph, node: Any, text_of: Callable[[tf.Tensor], str | None]) -> None:
+        made = _write(owner.get_operation_by_name(node.name), purpose)
+        extra = [text for tensor in made.extra if (text := text_of(tensor)) is not None]
+        if len(extra) < len(made.extra):
+            raise _refusal(node.name, purpose, _FROM_OUTSIDE)
+        functions.update(made.library.functions)
+        gradients.update(made.library.gradients)
+        data, control = data_input_texts(node), [text for text in node.input if text.startswith("^")]
+        # TF1 knows a function's call by its name in place of an op's; and it has no attributes.
+        node.op = made.name
+        node.attr.clear()
+        node.input[:] = [*data, *extra, *control]
+
+    graphs = graphs_by_function(graph)
+    for name, function in library.functions.items():
+        for node in filter(_has_gradient, function.node_def):
+            if name not in graphs:
+                raise _refusal(node.name, purpose, "one in a function that was read from a file")
+            _rename_outputs(function, node)
+            write(graphs[name], node, partial(_text_within, function, graphs[name], functions))
+    for node in filter(_has_gradient, nodes.values()):
+        write(graph, node, lambda tensor: str(Ref.parse(tensor.name)))
     return FunctionLibrary(functions, gradients)
 
 
-def refuse_gradients(nodes: Iterable[Any], purpose: str) -> None:
-    """Refuses gradients of Python that are left, in what functional control flow runs.
+def name_gradients(library: FunctionLibrary) -> None:
+    """Makes functions name the gradients of what they call.
 
-    Raises:
-        PublishingError: There is one.
+    Where TensorFlow differentiates a loop or a branch, it makes a graph of the function with those functions besides
+    that its nodes name, and then misses the gradients of these. So each has a call there that nothing needs.
+
+    Args:
+        library: The functions, changed in place.
     """
-    for node in nodes:
-        if node.op == "IdentityN" and _GRADIENT in node.attr:
-            raise _refusal(node.name, purpose, "one within a function or a loop")
+    for function in library.functions.values():
+        for node in [node for node in function.node_def if node.op in library.gradients]:
+            outputs = library.functions[node.op].signature.output_arg
+            call = function.node_def.add(name=f"{node.name}/gradient", op=library.gradients[node.op])
+            call.input.extend(data_input_texts(node))
+            call.input.extend(f"{node.name}:{output.name}:0" for output in outputs)
+
+
+def _has_gradient(node: Any) -> bool:
+    return node.op == "IdentityN" and _GRADIENT in node.attr
+
+
+def _rename_outputs(function: Any, node: Any) -> None:
+    """Has what uses the outputs of an `IdentityN` in a function use them by the names that the call gives them."""
+    old = re.compile(rf"{re.escape(node.name)}:output:(\d+)")
+
+    def renamed(text: str) -> str:
+        return old.sub(rf"{node.name}:y\1:0", text) if old.fullmatch(text) else text
+
+    for user in function.node_def:
+        user.input[:] = map(renamed, user.input)
+    for key, text in dict(function.ret).items():
+        function.ret[key] = renamed(text)
+
+
+def _text_within(function: Any, graph: Any, functions: Mapping[str, Any], tensor: tf.Tensor) -> str | None:
+    """Returns how a function refers to a tensor of the graph it was traced in; None if it came there afterwards."""
+    arguments = [id(t) for t in graph.inputs[: len(function.signature.input_arg)]]
+    if id(tensor) in arguments:
+        return function.signature.input_arg[arguments.index(id(tensor))].name
+    ref = Ref.parse(tensor.name)
+    for node in function.node_def:
+        if node.name == ref.node:
+            for argument, outputs in output_ranges(node, functions).items():
+                if ref.index is not None and ref.index in outputs:
+                    return f"{node.name}:{argument}:{ref.index - outputs.start}"
+    return None
 
 
 def _refusal(name: str, purpose: str, received: str) -> PublishingError:
     return PublishingError(
         f"Cannot publish {purpose}: node {name!r} has a gradient of its own",
-        expected="tf.custom_gradient outside of tf.function and loops, of a function without variables",
+        expected="tf.custom_gradient of a function whose gradient uses what it is given, and what the function uses",
         received=received,
         fix="Write it with tf.stop_gradient, as x + tf.stop_gradient(f(x) - x)",
     )
@@ -127,8 +181,8 @@ def _made_by(text: str, op: str, nodes: Mapping[str, Any]) -> Any:
 
 def _write(op: tf.Operation, purpose: str) -> _Gradient:
     inputs = list(op.inputs)
-    if any(t.dtype in (tf.resource, tf.variant) for t in inputs):
-        raise _refusal(op.name, purpose, "one of a function that reads variables")
+    if any(t.dtype in _OPAQUE for t in inputs):
+        raise _refusal(op.name, purpose, "one of a function that returns no tensors")
     python = gradient_function(op)
 
     def gradient(*slopes: tf.Tensor) -> list[tf.Tensor]:
@@ -140,15 +194,25 @@ def _write(op: tf.Operation, purpose: str) -> _Gradient:
     with op.graph.as_default():
         specs = [tf.TensorSpec(t.shape, t.dtype) for t in op.outputs]
         concrete = tf.function(gradient, autograph=False).get_concrete_function(*specs)
-    extra = [outside for outside, _ in concrete.graph.captures if not any(outside is t for t in inputs)]
-    if any(t.dtype == tf.resource or not hasattr(t, "graph") or t.graph is not op.graph for t in extra):
-        raise _refusal(op.name, purpose, "one that takes something from outside of its function")
+    outside = [captured for captured, _ in concrete.graph.captures if not any(captured is t for t in inputs)]
+    extra = [inside for tensor in outside if (inside := _within(op.graph, tensor)) is not None]
+    if len(extra) < len(outside) or any(t.dtype in _OPAQUE and handle_spec(t) is None for t in outside):
+        raise _refusal(op.name, purpose, _FROM_OUTSIDE)
     # Function names are global to a process, and a graph takes in those of several traces.
     name = f"custom_gradient_{next(_serial)}"
-    backward = _backward(f"{name}_backward", concrete, inputs, extra)
+    backward = _backward(f"{name}_backward", concrete, inputs, outside)
     functions = {f.signature.name: f for f in concrete.graph.as_graph_def().library.function}
     functions |= {name: _identity(name, inputs, extra), backward.signature.name: backward}
+    # Gradients of Python within these, as those of tf.recompute_grad have them, would be second derivatives: these are
+    # left to the ops. Written out in turn they would have no end where a gradient uses its own function.
     return _Gradient(extra, FunctionLibrary(functions, {name: backward.signature.name}), name)
+
+
+def _within(graph: Any, tensor: tf.Tensor) -> tf.Tensor | None:
+    """Returns what stands for a tensor in a graph; None if it has come from outside after the graph was made."""
+    if getattr(tensor, "graph", None) is graph:
+        return tensor
+    return next((inside for outside, inside in graph.captures if outside is tensor), None)
 
 
 def _backward(name: str, traced: Any, inputs: list[tf.Tensor], extra: list[tf.Tensor]) -> Any:
@@ -176,15 +240,42 @@ def _backward(name: str, traced: Any, inputs: list[tf.Tensor], extra: list[tf.Te
     function.signature.input_arg.extend(slopes)
     # The extra tensors are inputs of the call, too, and each input needs a gradient: Python's function gives them none.
     for i, tensor in enumerate(extra):
-        _return_zeros(function, f"extra_{i}", captured[id(tensor)])
+        _return_zeros(function, f"extra_{i}", captured[id(tensor)], handle_spec(tensor))
+    _move_nodes(function, name)
     return function
 
 
-def _return_zeros(function: Any, name: str, argument: Any) -> None:
-    """Makes a function return zeros like one of its arguments."""
-    node = function.node_def.add(name=f"{name}_zeros", op="ZerosLike", input=[argument.name])
-    node.attr["T"].type = argument.type
-    function.signature.output_arg.add(name=name, type=argument.type)
+def _move_nodes(function: Any, scope: str) -> None:
+    """Puts the nodes of a function under a scope.
+
+    TensorFlow 2.15 writes out the gradients in both branches of a `tf.cond` under one name, and ends the process where
+    two nodes of these have one name as well.
+    """
+    names = {node.name for node in function.node_def}
+
+    def moved(text: str) -> str:
+        control, name = "^" if text.startswith("^") else "", text.removeprefix("^")
+        return f"{control}{scope}/{name}" if name.partition(":")[0] in names else text
+
+    for node in function.node_def:
+        node.name = f"{scope}/{node.name}"
+        node.input[:] = map(moved, node.input)
+    for returned in (function.ret, function.control_ret):
+        for key, text in dict(returned).items():
+            returned[key] = moved(text)
+
+
+def _return_zeros(function: Any, name: str, argument: Any, pointed_to: tf.TensorSpec | None) -> None:
+    """Makes a function return zeros like one of its arguments, or like the variable that this is the handle of."""
+    value, dtype = argument.name, argument.type
+    if pointed_to is not None:
+        dtype = pointed_to.dtype.as_datatype_enum
+        read = function.node_def.add(name=f"{name}_read", op="ReadVariableOp", input=[value])
+        read.attr["dtype"].type = dtype
+        value = f"{name}_read:value:0"
+    node = function.node_def.add(name=f"{name}_zeros", op="ZerosLike", input=[value])
+    node.attr["T"].type = dtype
+    function.signature.output_arg.add(name=name, type=dtype)
     function.ret[name] = f"{name}_zeros:y:0"
 
 

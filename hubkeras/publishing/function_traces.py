@@ -14,7 +14,7 @@ from hubkeras.graphs.inlining import inline_calls
 from hubkeras.graphs.op_registry import op_def
 from hubkeras.graphs.specialization import drop_private_attributes
 from hubkeras.graphs.subgraph import Subgraph, by_name
-from hubkeras.publishing.custom_gradients import refuse_gradients, write_gradients
+from hubkeras.publishing.custom_gradients import name_gradients, write_gradients
 from hubkeras.publishing.function_bodies import inline_within_functions
 from hubkeras.publishing.tensor_infos import TENSOR_CLASSES, describe_tensor
 from hubkeras.savedmodel.protos import TensorInfo
@@ -109,8 +109,7 @@ def _plain_graph(graph: Any, function_contexts: Mapping[str, FunctionContexts], 
         calls_own_gradients=True,
     )
     inlined = inline_calls(inline_within_functions(whole))
-    # What is left by now is in functions that loops and branches run.
-    refuse_gradients(inlined.all_nodes(), purpose)
+    name_gradients(inlined.library)
     for node in inlined.all_nodes():
         _make_portable(node)
     return inlined

@@ -186,9 +186,32 @@ def doubled_backwards(x, scale):
     return kept * 0.25 + scale, gradient
 
 
+class Bent(layers.Layer):
+    """Has such gradients in a function that a loop calls, in a branch, and of a function that reads a variable."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(4,), initializer="ones", name="scale")
+
+    @tf.function
+    def turn(self, x):
+        return doubled_backwards(tf.tanh(x) * self.scale, 0.1 * tf.reduce_mean(x))
+
+    @tf.custom_gradient
+    def scaled(self, x):
+        def gradient(slope, variables):
+            return slope * self.scale.value * 3.0, [tf.reduce_sum(slope * x, 0) * 0.5 for _ in variables]
+
+        return x * self.scale.value, gradient
+
+    def call(self, inputs):
+        x = tf.while_loop(lambda i, x: i < 2, lambda i, x: (i + 1, x + self.turn(x)), (0, inputs))[1]
+        x = tf.cond(tf.reduce_sum(inputs) > 0, lambda: doubled_backwards(x, 1.0), lambda: doubled_backwards(-x, 2.0))
+        return self.scaled(x)
+
+
 def custom_gradient():
     inputs = keras.Input((3,), name="x")
-    hidden = layers.Dense(4, activation="silu")(inputs)
+    hidden = Bent()(layers.Dense(4, activation="silu")(inputs))
     outputs = layers.Lambda(lambda x: doubled_backwards(x, 2.0 * tf.reduce_mean(x)))(hidden)
     return Case(keras.Model(inputs, layers.Dense(2)(outputs)), {"x": floats(4, 3)})
 
