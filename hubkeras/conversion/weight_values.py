@@ -167,7 +167,7 @@ def _load_safetensors(path: Path) -> dict[str, np.ndarray]:
     package = _safetensors()
     try:
         return package.numpy.load_file(path)
-    except package.SafetensorError as error:
+    except (package.SafetensorError, AttributeError) as error:  # the latter about a dtype that numpy lacks
         raise ConversionError(f"Cannot read weights from {path}", received=str(error)) from error
 
 

@@ -76,3 +76,11 @@ def test_damaged_files(kind, tmp_path):
 def test_arrays(tmp_path):
     (tmp_path / "v.npz").write_bytes(GOOD)
     np.testing.assert_array_equal(read_npz(tmp_path / "v.npz")["v"], [1, 2])
+
+
+def test_a_dtype_that_numpy_lacks(tmp_path):
+    pytest.importorskip("safetensors")
+    header = b'{"v": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}'
+    (tmp_path / "v.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(2))
+    with pytest.raises(ConversionError, match=r"Cannot read weights .*float8_e4m3"):
+        read_values(tmp_path / "v.safetensors")
