@@ -15,7 +15,7 @@ from hubkeras.graphs.call_signatures import misfit
 from hubkeras.graphs.function_library import FunctionLibrary, functions_in
 from hubkeras.graphs.loop_frames import ENTERS, FRAME_OPS, check_frames
 from hubkeras.graphs.op_forms import argument_size, find_output, op_form, output_ranges
-from hubkeras.savedmodel.graph_index import attribute, integers_in
+from hubkeras.savedmodel.graph_index import attribute, data_input_texts, integers_in
 from hubkeras.savedmodel.protos import DataType, dtypes
 from hubkeras.savedmodel.refs import Ref
 
@@ -173,6 +173,7 @@ class _Checker:
             if has_placeholder(node.attr.values()):
                 self.refuse(f"{place} with an attribute of {node.name!r} that a caller would fill in, after this check")
             self._check_node(node)
+            self._check_input_count(node, place)
         self._check_lists(nodes)
         ranges = {name: output_ranges(node, self.functions) for name, node in nodes.items()}
         for name, node in nodes.items():
@@ -228,6 +229,18 @@ class _Checker:
         if inputs > len(node.input) or outputs > _MOST_OUTPUTS:
             self.refuse(f"node {node.name!r}, {node.op}, that announces {inputs} inputs and {outputs} outputs")
         return outputs
+
+    def _check_input_count(self, node: Any, place: str) -> None:
+        """Checks how many inputs a node in a function's body has, unless it calls a function.
+
+        TensorFlow counts them in a graph, but in a function only once it takes it apart; 2.18 does not survive that.
+        """
+        form = None if node.op in self.functions else op_form(node.op)
+        if form is not None:
+            wanted = form.fixed[0] if form.fixed else sum(argument_size(node, argument) for argument in form.inputs)
+            given = len(data_input_texts(node))
+            if given != wanted:
+                self.refuse(f"node {node.name!r} of {place}, {node.op}, with {given} inputs where it takes {wanted}")
 
     def _check_calls(self, node: Any) -> None:
         problem = misfit(node, self.functions)

@@ -141,6 +141,12 @@ class TestFunctions:
     def test_bodies_with_inputs_that_nothing_gives(self, text):
         refused("which nothing gives", functions=[double("f", add("sum", "x", "x"), add("other", "x", text))])
 
+    def test_bodies_with_too_many_inputs(self):
+        many = node("all", "AddN", "x", "x", "x", T=FLOAT, N=AttrValue(i=2))
+        refused("3 inputs where it takes 2", functions=[double("f", many)])
+        refused("3 inputs where it takes 2", functions=[double("f", add("sum", "x", "x", "x"))])
+        check(functions=[double("f", add("sum", "x", "x", "^x"))])
+
     def test_arguments_of_any_dtype(self):
         polymorphic = double()
         polymorphic.signature.input_arg[0].type = 0
