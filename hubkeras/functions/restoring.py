@@ -31,11 +31,15 @@ def restore(description: ModuleDescription, specs: Iterable[VariableSpec]) -> di
     try:
         return read_values(str(description.checkpoint), wanted)
     except tf.errors.OpError as error:
+        # TensorFlow looks for a checkpoint as if its path were a pattern.
+        is_pattern = not {"*", "?", "["}.isdisjoint(str(description.checkpoint))
         raise FormatError(
             f"Cannot read the variables of module {description.label}",
             expected="a checkpoint that holds all of them",
             received=error.message,
-            fix="Fetch the module again: its files are damaged",
+            fix="Move the module to a folder without *, ? and [ in its path, which TensorFlow takes for a pattern"
+            if is_pattern
+            else "Fetch the module again: its files are damaged",
         ) from error
 
 

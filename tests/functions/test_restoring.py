@@ -37,3 +37,11 @@ def test_a_damaged_checkpoint_names_the_module(tmp_path):
     with pytest.raises(FormatError) as caught:
         hubkeras.load(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_path_that_is_a_pattern_is_told_from_damage(tmp_path):
+    def build(tags):
+        return {"default": ({}, {"default": variable("w", np.ones(3, "f")).read_value()})}
+
+    with pytest.raises(FormatError, match="Move the module"):
+        hubkeras.load(write(tmp_path / "m[1]", build))
