@@ -20,15 +20,17 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         The arrays by name.
 
     Raises:
+        OSError: It cannot be opened.
         ValueError: It is damaged, or holds something else.
     """
-    try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:  # numpy leaves a damaged one open
-            arrays = {name: file[name] for name in file.files}
-    # What is damaged fails with whatever zipfile, its decompressors, or the parsers of numpy happen to raise; a file
-    # of a few bytes may say that its array takes terabytes.
-    except Exception as error:
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+    with path.open("rb") as stream:  # numpy leaves a damaged file open
+        try:
+            with np.load(stream, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        # What is damaged fails with whatever zipfile, its decompressors, or the parsers of numpy happen to raise. A few
+        # bytes may say that an array takes terabytes.
+        except Exception as error:
+            raise ValueError(str(error) or type(error).__name__) from error
     others = [name for name, array in arrays.items() if not isinstance(array, np.ndarray)]
     if others:
         raise ValueError(f"{others[:5]}, which are no arrays")
