@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 import zipfile
@@ -27,11 +28,13 @@ def make_tar(files: dict[str, bytes] = FILES, packing: str = "gz", *, folders: b
 
 
 def tar_of(entries: list[tuple[tarfile.TarInfo, bytes]], packing: str = "gz") -> bytes:
+    """Packs the same entries into the same bytes: the header of gzip, which tarfile dates, names no time."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode=f"w:{packing}", format=tarfile.GNU_FORMAT) as archive:
+    mode = "w:" if packing == "gz" else f"w:{packing}"
+    with tarfile.open(fileobj=buffer, mode=mode, format=tarfile.GNU_FORMAT) as archive:
         for info, content in entries:
             archive.addfile(info, io.BytesIO(content) if info.isreg() else None)
-    return buffer.getvalue()
+    return gzip.compress(buffer.getvalue(), mtime=0) if packing == "gz" else buffer.getvalue()
 
 
 def file_entry(name: str, content: bytes = b"x") -> tuple[tarfile.TarInfo, bytes]:
