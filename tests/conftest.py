@@ -9,10 +9,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 LONGEST_FIRST = (
-    "tests/batch/test_spark_frames.py",
     "tests/test_golden.py",
+    "tests/batch/test_ray_data.py",
     "tests/test_fuzz.py",
-    "tests/batch/test_ray_data.py",  # not beside Spark: both start workers for every core
     "tests/layers/test_distribution.py",
     "tests/publishing/test_keras_models.py",
     "tests/layers/test_saving_keras_files.py",
