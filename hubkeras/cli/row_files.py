@@ -54,7 +54,7 @@ def _read_npz(path: Path, size: int) -> Iterator[Columns]:
 
     try:
         arrays = read_npz(path)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         raise InputError(
             f"Cannot read {path}", expected="an npz file of arrays, without Python objects", received=str(error)
         ) from error
