@@ -9,16 +9,14 @@ from hubkeras.errors import SignatureError
 from hubkeras.functions.bound_subgraph import BoundSubgraph
 from hubkeras.functions.build_lock import BUILDING
 from hubkeras.functions.tensor_info import flatten_all, pack_all, parse_infos
-from hubkeras.functions.variant_state import VariantState
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from hubkeras.functions.bound_subgraph import DrawSeed
-    from hubkeras.functions.state import State
     from hubkeras.functions.tensor_info import ParsedTensorInfo
-    from hubkeras.graphs.op_policy import OpPolicy
-    from hubkeras.savedmodel.description import GraphVariant, SignatureSpec
+    from hubkeras.functions.variant_state import VariantState
+    from hubkeras.savedmodel.description import SignatureSpec
 
 
 class SignatureFunction:
@@ -53,15 +51,11 @@ class VariantFunctions:
     """All that one graph variant can compute, over the state of its module.
 
     Args:
-        variant: The variant.
-        state: The module's state.
-        module: What the module is called in messages.
-        policy: What its graphs may do.
+        state: The variant's graph with its state.
     """
 
-    def __init__(self, variant: GraphVariant, state: State, module: str, policy: OpPolicy) -> None:
-        self.state = VariantState(variant, state, module, policy)
-        self.graph = self.state.graph
+    def __init__(self, state: VariantState) -> None:
+        self.state, self.graph = state, state.graph
         self._signatures: dict[tuple[str, tuple[str, ...], bool], SignatureFunction] = {}
         self._inputs: dict[str, dict[str, ParsedTensorInfo]] = {}
 

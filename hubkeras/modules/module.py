@@ -15,6 +15,7 @@ from hubkeras.functions.restoring import parts_of
 from hubkeras.functions.smart_cond import smart_cond
 from hubkeras.functions.tracebacks import SHORTENED, hide_inner_frames
 from hubkeras.functions.variant_functions import VariantFunctions
+from hubkeras.functions.variant_state import VariantState
 from hubkeras.graphs.first_look import look_at
 from hubkeras.graphs.tensorflow_internals import SavedAsObject, serve_by_default
 from hubkeras.modules.defaults import choose_output, default_signature
@@ -208,7 +209,8 @@ class Module(DescribedModule, SavedAsObject):
             variant = choose_variant(self._description, tags)
             with BUILDING:
                 if tags not in self._by_tags:  # another thread may have been first
-                    self._by_tags[tags] = VariantFunctions(variant, self._state, self._description.label, self._policy)
+                    state = VariantState(variant, self._state, self._description.label, self._policy)
+                    self._by_tags[tags] = VariantFunctions(state)
         return self._by_tags[tags]
 
     @property
